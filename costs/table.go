@@ -1,0 +1,110 @@
+package costs
+
+import (
+	"cmp"
+	"slices"
+
+	"ratebook/money"
+	"ratebook/rollup"
+)
+
+// table adds up sums per group and unit. The zero value is empty.
+type table struct {
+	index  map[string]int32 // by identity
+	groups []group
+	cells  []cell  // by key, like groups
+	used   []int32 // the keys with sums
+	ranks  []int32 // the order of groups; the same for the same values. Shorter than groups if out of date
+}
+
+// group is what a key stands for.
+type group struct {
+	values  []string
+	unit    string
+	gaps    []int // values to be computed
+	filters []int // filters to be computed
+}
+
+type cell struct {
+	rollup.Sums
+	used bool
+}
+
+// add adds a group under an identity that is not there yet.
+func (t *table) add(identity string, g group) int32 {
+	if t.index == nil {
+		t.index = map[string]int32{}
+	}
+	n := int32(len(t.groups))
+	t.index[identity] = n
+	t.groups = append(t.groups, g)
+	t.cells = append(t.cells, cell{})
+	return n
+}
+
+func (t *table) sum(key int32, s *rollup.Sums) {
+	c := &t.cells[key]
+	if !c.used {
+		*c = cell{*s, true}
+		t.used = append(t.used, key)
+		return
+	}
+	c.Add(s)
+}
+
+// clear forgets the sums, and keeps the groups.
+func (t *table) clear() {
+	for _, n := range t.used {
+		t.cells[n] = cell{}
+	}
+	t.used = t.used[:0]
+}
+
+// sorted returns the keys with sums in the order of their groups.
+func (t *table) sorted() []int32 {
+	if len(t.ranks) < len(t.groups) {
+		t.rank()
+	}
+	slices.SortFunc(t.used, func(a, b int32) int { return cmp.Compare(t.ranks[a], t.ranks[b]) })
+	return t.used
+}
+
+func (t *table) rank() {
+	order := make([]int32, len(t.groups))
+	for i := range order {
+		order[i] = int32(i)
+	}
+	slices.SortFunc(order, func(a, b int32) int { return slices.Compare(t.groups[a].values, t.groups[b].values) })
+	t.ranks = make([]int32, len(order))
+	for i, n := range order {
+		switch {
+		case i == 0:
+		case slices.Equal(t.groups[order[i-1]].values, t.groups[n].values):
+			t.ranks[n] = t.ranks[order[i-1]]
+		default:
+			t.ranks[n] = int32(i)
+		}
+	}
+}
+
+// row sets the row's groups and sums to those of the first sorted keys that have the same groups, and returns the keys
+// after those.
+func (t *table) row(r *Row, sorted []int32) (rest []int32) {
+	n := sorted[0]
+	c, g := &t.cells[n], &t.groups[n]
+	r.Groups, r.Unit, r.Mixed = g.values, g.unit, false
+	r.Qty, r.Cost, r.Points = c.Qty, c.Price, c.Points
+	for rest = sorted[1:]; len(rest) > 0 && t.ranks[rest[0]] == t.ranks[n]; rest = rest[1:] {
+		c, g := &t.cells[rest[0]], &t.groups[rest[0]]
+		r.Cost = r.Cost.Add(c.Price)
+		r.Points += c.Points
+		switch {
+		case r.Mixed:
+		case g.unit != r.Unit:
+			r.Unit, r.Qty, r.Mixed = "", money.Decimal{}, true
+		default:
+			r.Qty = r.Qty.Add(c.Qty)
+		}
+	}
+	return rest
+}

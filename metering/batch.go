@@ -1,0 +1,85 @@
+package metering
+
+import (
+	"slices"
+
+	"ratebook/period"
+)
+
+// Points returns the number of data points in the batch.
+func (b *Batch) Points() int {
+	n := 0
+	for i := range b.Usage {
+		n += len(b.Usage[i].Samples)
+	}
+	return n
+}
+
+// Halves splits the batch into two that are committed on their own: by scopes, or, with a single scope, by windows. ok is
+// false if it holds a single window of a single scope.
+func (b *Batch) Halves() (first, second *Batch, ok bool) {
+	if n := len(b.Scopes) / 2; n > 0 {
+		x, y := *b, *b
+		x.Scopes, y.Scopes = b.Scopes[:n], b.Scopes[n:]
+		part := func(h *Batch) {
+			has := func(s *Scope) bool { return slices.Contains(h.Scopes, s) }
+			h.Usage, h.Failed, h.Findings = nil, nil, nil
+			for _, u := range b.Usage {
+				if has(u.Scope) {
+					h.Usage = append(h.Usage, u)
+				}
+			}
+			for _, f := range b.Failed {
+				if has(f.Scope) {
+					h.Failed = append(h.Failed, f)
+				}
+			}
+			for _, f := range b.Findings {
+				if has(f.Scope) {
+					h.Findings = append(h.Findings, f)
+				}
+			}
+		}
+		part(&x)
+		part(&y)
+		return &x, &y, true
+	}
+	n := b.Run.Count / 2
+	if n == 0 {
+		return nil, nil, false
+	}
+	return b.windows(0, n), b.windows(n, b.Run.Count), true
+}
+
+// windows returns the part of the batch that concerns the windows [from, to) of its run.
+func (b *Batch) windows(from, to int) *Batch {
+	h := *b
+	h.Run = period.Run{Begin: b.Run.Window(from).Begin, Length: b.Run.Length, Count: to - from}
+	h.Usage, h.Failed, h.Findings = nil, nil, nil
+	for _, u := range b.Usage {
+		var samples []Sample
+		for _, s := range u.Samples {
+			if s.Window >= from && s.Window < to {
+				s.Window -= from
+				samples = append(samples, s)
+			}
+		}
+		if len(samples) > 0 {
+			u.Samples = samples
+			h.Usage = append(h.Usage, u)
+		}
+	}
+	for _, f := range b.Failed {
+		if f.Window >= from && f.Window < to {
+			f.Window -= from
+			h.Failed = append(h.Failed, f)
+		}
+	}
+	for _, f := range b.Findings {
+		if f.Window >= from && f.Window < to {
+			f.Window -= from
+			h.Findings = append(h.Findings, f)
+		}
+	}
+	return &h
+}
