@@ -1,0 +1,77 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"time"
+)
+
+// dialect holds what differs between the databases: the few fragments of SQL, and how charges are loaded.
+type dialect struct {
+	name      string // sqlx's and goose's driver name
+	oneWriter bool
+	snapshot  sql.IsolationLevel // in which a read-only transaction sees one state throughout
+
+	skipLocked string // ends a SELECT whose rows are taken by one worker, the others passing over them
+	forUpdate  string // ends a SELECT whose rows stay as they are until the transaction ends
+	decimalAdd string // the exact sum of two decimal columns, %s and %s
+	timeAdd    string // the time %s and %s seconds, a number or ?
+	bindTime   string // a bound time where nothing else says its type
+	unixTime   string // the whole seconds of the time %s since the epoch
+
+	commitPoints int // the most points of one commit, to keep transactions short
+
+	loadCharges func(ctx context.Context, t *tx, p *partition) (loader, error)
+}
+
+var postgresDialect = dialect{
+	name:         "postgres",
+	snapshot:     sql.LevelRepeatableRead,
+	skipLocked:   "FOR UPDATE SKIP LOCKED",
+	forUpdate:    "FOR UPDATE",
+	decimalAdd:   "%s + %s",
+	timeAdd:      "%s + make_interval(secs => %s)",
+	bindTime:     "CAST(? AS timestamptz)",
+	unixTime:     "CAST(extract(epoch FROM %s) AS bigint)",
+	commitPoints: 200_000,
+	loadCharges:  copyCharges,
+}
+
+var sqliteDialect = dialect{
+	name:         "sqlite",
+	oneWriter:    true,
+	decimalAdd:   "decimal_add(%s, %s)",
+	timeAdd:      "%s + %s",
+	bindTime:     "CAST(? AS integer)",
+	unixTime:     "%s",
+	commitPoints: 40_000, // so that a transaction stays well under a quarter of a second
+	loadCharges:  insertCharges,
+}
+
+// add returns SQL for the exact sum of two decimals.
+func (d *dialect) add(a, b string) string { return fmt.Sprintf(d.decimalAdd, a, b) }
+
+// later returns SQL for a time some bound seconds later.
+func (d *dialect) later(t string) string { return d.laterBy(t, "?") }
+
+// laterBy returns SQL for a time some seconds later.
+func (d *dialect) laterBy(t, seconds string) string { return fmt.Sprintf(d.timeAdd, t, seconds) }
+
+// seconds returns SQL for the seconds of a time since the epoch.
+func (d *dialect) seconds(t string) string { return fmt.Sprintf(d.unixTime, t) }
+
+// partition is where the charges of one UTC month go.
+type partition struct {
+	table      string
+	begin, end time.Time
+}
+
+func partitionOf(t time.Time) partition {
+	y, m, _ := t.UTC().Date()
+	return partition{
+		table: fmt.Sprintf("charges_%04d_%02d", y, m),
+		begin: time.Date(y, m, 1, 0, 0, 0, 0, time.UTC),
+		end:   time.Date(y, m+1, 1, 0, 0, 0, 0, time.UTC),
+	}
+}

@@ -1,0 +1,372 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/jmoiron/sqlx"
+
+	"ratebook/costs"
+	"ratebook/fault"
+	"ratebook/metering"
+	"ratebook/period"
+	"ratebook/rollup"
+)
+
+// Report answers a report's question from the coarsest sums that can, all read from one state of the database. It calls
+// yield with each row, in order, and returns the total of all rows. Rows are made a bucket at a time, so that memory holds
+// one bucket's groups, not the whole answer.
+func (s *Store) Report(ctx context.Context, q *costs.Query, yield func(costs.Row) error) (total costs.Total, err error) {
+	if err := q.Validate(); err != nil {
+		return total, err
+	}
+	settings, err := s.currentSettings(ctx)
+	if err != nil {
+		return total, err
+	}
+	err = s.view(ctx, func(t *tx) error {
+		if err := t.checkZone(ctx, settings.Zone); err != nil {
+			return err
+		}
+		r := &report{s: s, t: t, q: q, zone: settings.Zone, g: costs.NewGrouper(q, settings.Zone, yield)}
+		r.byScopeKey = slices.Contains(q.Groups, settings.ScopeKey) ||
+			slices.ContainsFunc(q.Filters, func(f costs.Filter) bool { return f.Key == settings.ScopeKey })
+		if err := r.names(ctx); err != nil {
+			return err
+		}
+		for _, segment := range q.Segments(settings.Zone) {
+			var err error
+			switch {
+			case segment.Level == costs.Charges:
+				err = r.charges(ctx, segment.Range)
+			case segment.PerSeries:
+				err = r.packs(ctx, segment)
+			default:
+				err = r.sums(ctx, segment)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		total, err = r.g.Close()
+		return err
+	})
+	return total, err
+}
+
+// report is one report while it is being answered.
+type report struct {
+	s    *Store
+	t    *tx
+	q    *costs.Query
+	zone *time.Location
+	g    *costs.Grouper
+
+	scopes  map[int64]*metering.Scope
+	refs    []int64 // of the scopes that the filters leave, in order
+	metrics map[int64]string
+	where   string // of filters that the database can apply, on scope and metric
+	args    []any
+	none    bool // whether these leave nothing
+
+	byScopeKey bool // whether the scope key itself is asked for, as an attribute
+
+	keys bySeries[int32] // the grouper's keys + 2; 0 is unknown
+}
+
+// names reads the scopes and metrics, and turns filters on them into SQL.
+func (r *report) names(ctx context.Context) error {
+	r.scopes, r.metrics = map[int64]*metering.Scope{}, map[int64]string{}
+	var rows []scopeRow
+	if err := r.t.list(ctx, &rows, "SELECT "+scopeColumns); err != nil {
+		return err
+	}
+	for i := range rows {
+		r.scopes[rows[i].ID] = rows[i].scope()
+	}
+	err := r.t.each(ctx, func(rows *sqlx.Rows) error {
+		var id int64
+		var name string
+		if err := rows.Scan(&id, &name); err != nil {
+			return fmt.Errorf("store: metrics: %w", err)
+		}
+		r.metrics[id] = name
+		return nil
+	}, "SELECT id, name FROM metrics")
+	if err != nil {
+		return err
+	}
+	r.refs = keys(r.scopes)
+	metrics := keys(r.metrics)
+	for _, f := range r.q.Filters {
+		switch f.Key {
+		case costs.Scope:
+			r.refs = slices.DeleteFunc(r.refs, func(id int64) bool { return !slices.Contains(f.Values, r.scopes[id].ID) })
+		case costs.ScopeName:
+			r.refs = slices.DeleteFunc(r.refs, func(id int64) bool { return !slices.Contains(f.Values, r.scopes[id].Name) })
+		case costs.Metric:
+			metrics = slices.DeleteFunc(metrics, func(id int64) bool { return !slices.Contains(f.Values, r.metrics[id]) })
+		}
+	}
+	slices.Sort(r.refs)
+	if len(r.refs) < len(r.scopes) {
+		r.only("scope", r.refs)
+	}
+	if len(metrics) < len(r.metrics) {
+		r.only("metric", metrics)
+	}
+	r.none = len(r.refs) == 0 || len(metrics) == 0
+	return nil
+}
+
+// mostFiltered is the most ids that are worth an IN; a filter that keeps more is left to the grouper.
+const mostFiltered = 200
+
+func (r *report) only(column string, ids []int64) {
+	if len(ids) > 0 && len(ids) <= mostFiltered {
+		query, args := in(" AND "+column+" IN (?)", ids)
+		r.where, r.args = r.where+query, append(r.args, args...)
+	}
+}
+
+// rangeOf returns the column that a level's rows are dated by, and a segment's range of it with the filters' arguments.
+func (r *report) rangeOf(segment costs.Segment) (column string, args []any) {
+	begin, end := civilDay(segment.Range.Begin, r.zone), civilDay(segment.Range.End, r.zone)
+	column = "day"
+	if segment.Level == costs.Months {
+		column = "month"
+	}
+	return column, append([]any{begin.String(), end.String()}, r.args...)
+}
+
+// sums feeds the grouper with rows per scope, metric and unit.
+func (r *report) sums(ctx context.Context, segment costs.Segment) error {
+	if r.none {
+		return nil
+	}
+	type series struct {
+		scope, metric int64
+		unit          string
+	}
+	known := map[series]int32{}
+	column, args := r.rangeOf(segment)
+	var last civil = -1 << 31
+	return r.t.each(ctx, func(rows *sqlx.Rows) error {
+		var (
+			at   civil
+			k    series
+			sums rollup.Sums
+		)
+		if err := rows.Scan(&at, &k.scope, &k.metric, &k.unit, &sums.Points, &sums.Qty, &sums.Price); err != nil {
+			return fmt.Errorf("store: sums: %w", err)
+		}
+		if at != last {
+			if err := r.g.At(at.begin(r.zone)); err != nil {
+				return err
+			}
+			last = at
+		}
+		key, ok := known[k]
+		if !ok {
+			key = r.g.Key(r.labels(k.scope, k.metric, k.unit))
+			known[k] = key
+		}
+		r.g.Add(key, &sums)
+		return nil
+	}, "SELECT "+column+", scope, metric, unit, points, qty, price FROM scope_metric_"+column+
+		"s WHERE "+column+" >= ? AND "+column+" < ?"+r.where+" ORDER BY "+column, args...)
+}
+
+func (r *report) labels(scope, metric int64, unit string) *costs.Labels {
+	l := &costs.Labels{Metric: r.metrics[metric], Unit: unit}
+	if s := r.scopes[scope]; s != nil {
+		l.Scope, l.ScopeName = s.ID, s.Name
+	}
+	return l
+}
+
+// packs feeds the grouper with sums per series, a day or month at a time.
+func (r *report) packs(ctx context.Context, segment costs.Segment) error {
+	if r.none {
+		return nil
+	}
+	column, args := r.rangeOf(segment)
+	table := "series_" + column + "_packs"
+	begin, end := args[0], args[1]
+	for {
+		var dates []civil
+		err := r.t.list(ctx, &dates, "SELECT "+column+" FROM "+table+" WHERE "+column+" >= ? AND "+column+" < ? ORDER BY "+column+" LIMIT 1", begin, end)
+		if err != nil || len(dates) == 0 {
+			return err
+		}
+		date := dates[0]
+		var packs [][]byte
+		err = r.t.each(ctx, func(rows *sqlx.Rows) error {
+			var pack []byte
+			if err := rows.Scan(&pack); err != nil {
+				return fmt.Errorf("store: packs: %w", err)
+			}
+			packs = append(packs, pack)
+			return nil
+		}, "SELECT pack FROM "+table+" WHERE "+column+" = ?"+r.where, append([]any{date.String()}, r.args...)...)
+		if err != nil {
+			return err
+		}
+		if err := r.g.At(date.begin(r.zone)); err != nil {
+			return err
+		}
+		if err := r.feed(ctx, packs, table); err != nil {
+			return err
+		}
+		begin = (date + 1).String()
+	}
+}
+
+// feed adds packs of one date.
+func (r *report) feed(ctx context.Context, packs [][]byte, table string) error {
+	var (
+		reader rollup.Reader
+		e      rollup.Entry
+		absent []int64
+	)
+	for _, pack := range packs {
+		for reader.Reset(pack); reader.Next(&e); {
+			if r.keys.get(e.Series) == 0 {
+				absent = append(absent, e.Series)
+			}
+		}
+	}
+	if err := r.learn(ctx, absent); err != nil {
+		return err
+	}
+	for _, pack := range packs {
+		for reader.Reset(pack); reader.Next(&e); {
+			r.g.Add(r.keys.get(e.Series)-2, &e.Sums)
+		}
+		if err := reader.Err(); err != nil {
+			return fault.Wrap(fault.Internal, err, "a row of the roll-up %s is damaged; run `ratebook rollups verify`", table)
+		}
+	}
+	return nil
+}
+
+// learn finds the grouper's keys of some series.
+func (r *report) learn(ctx context.Context, ids []int64) error {
+	return r.s.seriesLabels(ctx, r.t, ids, func(id int64, l *labels) {
+		all := r.labels(l.scope, l.metric, l.unit)
+		all.Groupby, all.Metadata = l.groupby, l.metadata
+		if r.byScopeKey && r.scopes[l.scope] != nil { // series don't repeat it
+			key := metering.Attribute{Name: r.scopes[l.scope].Source.ScopeKey, Value: all.Scope}
+			all.Groupby = append(slices.Clone(l.groupby), key)
+			all.Groupby.Sort()
+		}
+		r.keys.set(id, r.g.Key(all)+2)
+	})
+}
+
+// How much of the charges is in memory at a time.
+const (
+	chargedScopes = 50
+	chargedHours  = 6
+)
+
+// charges feeds the grouper with charges themselves: where an edge of the range cuts a day, and for hours.
+func (r *report) charges(ctx context.Context, all period.Range) error {
+	if r.none {
+		return nil
+	}
+	for begin := all.Begin; begin.Before(all.End); {
+		part := period.Range{Begin: begin, End: period.Day.Next(begin, r.zone)}
+		if r.q.Bucket == period.Hour {
+			if six := period.Hour.Start(begin, r.zone).Add(chargedHours * time.Hour); six.Before(part.End) {
+				part.End = six
+			}
+		}
+		if part.End.After(all.End) {
+			part.End = all.End
+		}
+		if err := r.chargesPart(ctx, part); err != nil {
+			return err
+		}
+		begin = part.End
+	}
+	return nil
+}
+
+// chargesPart feeds charges of a range within one day.
+func (r *report) chargesPart(ctx context.Context, part period.Range) error {
+	type point struct {
+		series int64
+		bucket int64 // its begin, in Unix seconds
+		sums   rollup.Sums
+	}
+	buckets := map[int64]map[int32]*rollup.Sums{}
+	var points []point
+	for scopes := range slices.Chunk(r.refs, chargedScopes) {
+		points = points[:0]
+		var last timestamp
+		var bucket int64
+		query, args := in(`SELECT c.series, c.begins_at, c.qty, c.price FROM charges c
+			WHERE c.scope IN (?) AND c.begins_at >= ? AND c.begins_at < ?`, scopes, at(part.Begin), at(part.End))
+		err := r.t.each(ctx, func(rows *sqlx.Rows) error {
+			p := point{sums: rollup.Sums{Points: 1}}
+			var begin timestamp
+			if err := rows.Scan(&p.series, &begin, &p.sums.Qty, &p.sums.Price); err != nil {
+				return fmt.Errorf("store: charges: %w", err)
+			}
+			if !begin.Equal(last.Time) {
+				last = begin
+				bucket = part.Begin.Unix()
+				if r.q.Bucket == period.Hour {
+					bucket = max(bucket, period.Hour.Start(begin.Time, r.zone).Unix())
+				}
+			}
+			p.bucket = bucket
+			points = append(points, p)
+			return nil
+		}, query, args...)
+		if err != nil {
+			return err
+		}
+		var absent []int64
+		for i := range points {
+			if r.keys.get(points[i].series) == 0 {
+				absent = append(absent, points[i].series)
+			}
+		}
+		if err := r.learn(ctx, absent); err != nil {
+			return err
+		}
+		for i := range points {
+			p := &points[i]
+			key := r.keys.get(p.series) - 2
+			if key < 0 {
+				continue
+			}
+			of := buckets[p.bucket]
+			if of == nil {
+				of = map[int32]*rollup.Sums{}
+				buckets[p.bucket] = of
+			}
+			if have := of[key]; have != nil {
+				have.Add(&p.sums)
+			} else {
+				sums := p.sums
+				of[key] = &sums
+			}
+		}
+	}
+	begins := keys(buckets)
+	slices.Sort(begins)
+	for _, begin := range begins {
+		if err := r.g.At(time.Unix(begin, 0).UTC()); err != nil {
+			return err
+		}
+		for key, sums := range buckets[begin] {
+			r.g.Add(key, sums)
+		}
+	}
+	return nil
+}

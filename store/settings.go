@@ -1,0 +1,243 @@
+package store
+
+import (
+	"context"
+	"time"
+
+	"ratebook/fault"
+	"ratebook/metering"
+	"ratebook/period"
+)
+
+// Wanted are the settings a process was started with; zero values ask for nothing.
+type Wanted struct {
+	Period   time.Duration
+	ScopeKey string
+	Timezone string
+	Currency string
+}
+
+// Settings of a database that was never given any.
+const (
+	defaultScopeKey = "project_id"
+	defaultTimezone = "UTC"
+	defaultCurrency = "EUR"
+)
+
+// names in the table settings
+const (
+	settingPeriod   = "period"
+	settingScopeKey = "scope_key"
+	settingTimezone = "timezone"
+	settingCurrency = "currency"
+	settingRecut    = "timezone_wanted" // while roll-ups are recomputed for another zone
+)
+
+// UseSettings returns the database's settings. The first use stores them, as wanted or else by default; later a wish that
+// differs from what is stored is refused with the command that changes it.
+func (s *Store) UseSettings(ctx context.Context, w Wanted) (*metering.Settings, error) {
+	if err := w.check(); err != nil {
+		return nil, err
+	}
+	wishes := []struct{ name, wish, standard, flag string }{
+		{settingPeriod, DurationText(w.Period), DurationText(period.Default), "--period"},
+		{settingScopeKey, w.ScopeKey, defaultScopeKey, "--scope-key"},
+		{settingTimezone, w.Timezone, defaultTimezone, "--timezone"},
+		{settingCurrency, w.Currency, defaultCurrency, "--currency"},
+	}
+	stored, err := s.rawSettings(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, v := range wishes {
+		if _, ok := stored[v.name]; ok {
+			continue
+		}
+		err := s.update(ctx, func(t *tx) error { // DO NOTHING: another process may be starting, too
+			for _, v := range wishes {
+				value := v.wish
+				if value == "" {
+					value = v.standard
+				}
+				if _, err := t.exec(ctx, "INSERT INTO settings (name, value) VALUES (?, ?) ON CONFLICT (name) DO NOTHING", v.name, value); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+		if stored, err = s.rawSettings(ctx); err != nil {
+			return nil, err
+		}
+		break
+	}
+	for _, v := range wishes {
+		if v.wish != "" && v.wish != stored[v.name] {
+			return nil, fault.New(fault.Invalid, "%s is %s, but this database has %s; leave the flag away, or run `ratebook settings set %s %s`",
+				v.flag, v.wish, stored[v.name], v.name, v.wish)
+		}
+	}
+	return parseSettings(stored)
+}
+
+// DurationText writes a period as people write it; "" for none.
+func DurationText(d time.Duration) string {
+	if d == 0 {
+		return ""
+	}
+	t := d.String() // 1h0m0s
+	for _, zero := range []string{"m0s", "h0m"} {
+		if len(t) > 2 && t[len(t)-len(zero):] == zero {
+			t = t[:len(t)-2]
+		}
+	}
+	return t
+}
+
+func (w *Wanted) check() error {
+	if w.Period != 0 {
+		if err := period.Check(w.Period); err != nil {
+			return fault.New(fault.Invalid, "--period: %v", err)
+		}
+	}
+	if w.Timezone != "" {
+		if _, err := period.ParseZone(w.Timezone); err != nil {
+			return fault.New(fault.Invalid, "--timezone: %v", err)
+		}
+	}
+	if w.Currency != "" {
+		if err := checkCurrency(w.Currency); err != nil {
+			return fault.New(fault.Invalid, "--currency: %v", err)
+		}
+	}
+	return nil
+}
+
+func checkCurrency(c string) error {
+	ok := len(c) == 3
+	for _, r := range c {
+		ok = ok && r >= 'A' && r <= 'Z'
+	}
+	if !ok {
+		return fault.New(fault.Invalid, "%q is no currency code; use three capital letters of ISO 4217, such as EUR", c)
+	}
+	return nil
+}
+
+// rawSettings returns all settings as stored.
+func (s *Store) rawSettings(ctx context.Context) (map[string]string, error) {
+	var rows []struct{ Name, Value string }
+	err := s.view(ctx, func(t *tx) error { return t.list(ctx, &rows, "SELECT name, value FROM settings") })
+	if err != nil {
+		return nil, err
+	}
+	all := map[string]string{}
+	for _, r := range rows {
+		all[r.Name] = r.Value
+	}
+	return all, nil
+}
+
+func parseSettings(stored map[string]string) (*metering.Settings, error) {
+	if zone, ok := stored[settingRecut]; ok {
+		return nil, fault.New(fault.Unavailable, "the billing days are being recomputed for %s; if that was interrupted, run `ratebook settings set timezone %s` again", zone, zone)
+	}
+	d, err := time.ParseDuration(stored[settingPeriod])
+	if err != nil {
+		return nil, fault.Wrap(fault.Internal, err, "the stored setting period can't be read")
+	}
+	zone, err := period.ParseZone(stored[settingTimezone])
+	if err != nil {
+		return nil, fault.Wrap(fault.Internal, err, "the stored setting timezone can't be read")
+	}
+	return &metering.Settings{Period: d, ScopeKey: stored[settingScopeKey], Zone: zone, Currency: stored[settingCurrency]}, nil
+}
+
+// currentSettings returns the settings a working Store was opened for.
+func (s *Store) currentSettings(ctx context.Context) (*metering.Settings, error) {
+	s.mu.Lock()
+	have := s.settings
+	s.mu.Unlock()
+	if have != nil {
+		return have, nil
+	}
+	have, err := s.UseSettings(ctx, Wanted{})
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	s.settings = have
+	s.mu.Unlock()
+	return have, nil
+}
+
+// SetSetting changes one setting by name. A time zone recomputes all roll-ups, resumably, and needs that no worker runs
+// meanwhile; a currency or scope key can be changed only while there are no charges or scopes; a period applies to
+// windows that are not planned yet.
+func (s *Store) SetSetting(ctx context.Context, name, value, actor string) error {
+	w := Wanted{}
+	if value == "" {
+		return fault.New(fault.Invalid, "the setting %s needs a value", name)
+	}
+	switch name {
+	case settingPeriod:
+		d, err := time.ParseDuration(value)
+		if err != nil || d == 0 {
+			return fault.New(fault.Invalid, "%q is no duration; write it like 1h or 10m", value)
+		}
+		w.Period, value = d, DurationText(d)
+	case settingScopeKey:
+		w.ScopeKey = value
+	case settingTimezone:
+		w.Timezone = value
+	case settingCurrency:
+		w.Currency = value
+	default:
+		return fault.New(fault.Invalid, "there is no setting %q; settings are period, scope_key, timezone and currency", name)
+	}
+	if err := w.check(); err != nil {
+		return err
+	}
+	stored, err := s.rawSettings(ctx)
+	if err != nil {
+		return err
+	}
+	if stored[settingRecut] == "" && stored[name] == value {
+		return nil
+	}
+	defer func() {
+		s.mu.Lock()
+		s.settings = nil
+		s.mu.Unlock()
+	}()
+	if name == settingTimezone && stored[name] != "" {
+		return s.recut(ctx, stored[name], value, actor)
+	}
+	return s.update(ctx, func(t *tx) error {
+		for setting, question := range map[string]struct{ sql, sentence string }{
+			settingCurrency: {"SELECT 1 WHERE EXISTS (SELECT 1 FROM charges) OR EXISTS (SELECT 1 FROM superseded_charges)", "the currency can't be changed any more: there are charges in %s"},
+			settingScopeKey: {"SELECT 1 FROM scopes LIMIT 1", "the scope key can't be changed any more: there are scopes found by %s"},
+		} {
+			var one int
+			if setting != name {
+				continue
+			}
+			if found, err := t.get(ctx, &one, question.sql); err != nil {
+				return err
+			} else if found {
+				return fault.New(fault.Conflict, question.sentence, stored[name])
+			}
+		}
+		return s.storeSetting(ctx, t, name, stored[name], value, actor)
+	})
+}
+
+func (s *Store) storeSetting(ctx context.Context, t *tx, name, before, value, actor string) error {
+	_, err := t.exec(ctx, "INSERT INTO settings (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value", name, value)
+	if err != nil {
+		return err
+	}
+	return t.audit(ctx, actor, "set", "setting "+name, before, value)
+}

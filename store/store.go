@@ -1,0 +1,310 @@
+// Package store keeps Ratebook's state in one SQL database, SQLite or PostgreSQL: what was found, configured, expected,
+// collected and rated, and the exact sums of it that reports read. One SQL text serves both databases; what differs is
+// in dialect.go.
+//
+// Times are whole seconds UTC. Errors that a person can act on are fault errors; everything else is internal.
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/jmoiron/sqlx"
+	"github.com/lib/pq"
+	"github.com/lib/pq/pqerror"
+
+	"ratebook/fault"
+	"ratebook/metering"
+	"ratebook/migrations"
+)
+
+// Store is an open database. It is safe for concurrent use.
+type Store struct {
+	db  *sqlx.DB
+	d   *dialect
+	log *slog.Logger
+
+	migrations fs.FS
+
+	writing sync.Mutex // SQLite takes one writer; queueing here is fairer than its busy handler
+
+	mu         sync.Mutex
+	settings   *metering.Settings                 // as first read: they don't change while a worker or a report runs
+	partitions map[string]bool                    // months of charges known to have a partition
+	series     map[metering.Fingerprint]seriesRef // of series known to be stored
+	labels     bySeries[*labels]                  // of series, for reports
+	labelled   int                                // how many these are
+	sourceRefs map[sourceVersion]int64
+}
+
+// Open connects to the database a URL names: sqlite:///path/to/file, or postgres://user:password@host/name. A SQLite
+// file that does not exist is an error unless create is set. The schema may be of another version: see Migrate and Check.
+func Open(ctx context.Context, databaseURL string, create bool, log *slog.Logger) (*Store, error) {
+	scheme, _, _ := strings.Cut(databaseURL, ":")
+	var (
+		db  *sql.DB
+		d   *dialect
+		err error
+	)
+	switch scheme {
+	case "sqlite":
+		d = &sqliteDialect
+		db, err = openSQLite(databaseURL, create)
+	case "postgres", "postgresql":
+		d = &postgresDialect
+		db, err = openPostgres(databaseURL)
+	default:
+		return nil, fault.New(fault.Invalid, "unknown database URL %q; use sqlite:///path or postgres://user@host/name", redact(databaseURL))
+	}
+	if err != nil {
+		return nil, err
+	}
+	s := &Store{
+		db: sqlx.NewDb(db, d.name), d: d, log: log, migrations: migrations.FS,
+		partitions: map[string]bool{},
+		series:     map[metering.Fingerprint]seriesRef{},
+		sourceRefs: map[sourceVersion]int64{},
+	}
+	if err := db.PingContext(ctx); err != nil {
+		db.Close()
+		return nil, fault.Wrap(fault.Unavailable, err, "no database at %s; check --database-url and that the server runs", redact(databaseURL))
+	}
+	return s, nil
+}
+
+func openPostgres(databaseURL string) (*sql.DB, error) {
+	u, err := url.Parse(databaseURL)
+	if err != nil || u.Opaque != "" { // the cause would show the password
+		return nil, fault.New(fault.Invalid, "the database URL can't be read; use postgres://user:password@host/name")
+	}
+	q := u.Query()
+	for name, value := range map[string]string{
+		"application_name": "ratebook",
+		"connect_timeout":  "10",
+		"timezone":         "UTC",
+		"jit":              "off", // compiling a report's plan takes longer than running it
+		// our reports read so little that starting workers costs more than they gain
+		"max_parallel_workers_per_gather": "0",
+	} {
+		if !q.Has(name) {
+			q.Set(name, value)
+		}
+	}
+	u.RawQuery = q.Encode()
+	c, err := pq.NewConnector(u.String())
+	if err != nil {
+		return nil, fault.New(fault.Invalid, "the database URL %s can't be read: %v", redact(databaseURL), err)
+	}
+	db := sql.OpenDB(c)
+	db.SetMaxOpenConns(16)
+	db.SetMaxIdleConns(8)
+	db.SetConnMaxIdleTime(5 * time.Minute)
+	return db, nil
+}
+
+// redact returns the URL without its passwords; nothing of what does not look like one.
+func redact(databaseURL string) string {
+	u, err := url.Parse(databaseURL)
+	if err != nil || u.Scheme == "" || u.Opaque != "" {
+		return "(unreadable URL)"
+	}
+	q := u.Query()
+	for _, secret := range []string{"password", "sslpassword"} {
+		if q.Has(secret) {
+			q.Set(secret, "xxxxx")
+			u.RawQuery = q.Encode()
+		}
+	}
+	return u.Redacted()
+}
+
+// Close closes the database.
+func (s *Store) Close() error { return s.db.Close() }
+
+// Ping says whether the database answers.
+func (s *Store) Ping(ctx context.Context) error { return s.db.PingContext(ctx) }
+
+// tx is a transaction; its queries are written with ? and rebound.
+type tx struct {
+	*sqlx.Tx
+	conn *sqlx.Conn // that the transaction has to itself
+	d    *dialect
+}
+
+// update runs fn in a read-write transaction that commits if fn returns nil.
+func (s *Store) update(ctx context.Context, fn func(t *tx) error) error {
+	if s.d.oneWriter {
+		s.writing.Lock()
+		defer s.writing.Unlock()
+	}
+	return s.run(ctx, nil, fn)
+}
+
+// view runs fn in a read-only transaction that sees one state of the database throughout.
+func (s *Store) view(ctx context.Context, fn func(t *tx) error) error {
+	return s.run(ctx, &sql.TxOptions{ReadOnly: true, Isolation: s.d.snapshot}, fn)
+}
+
+func (s *Store) run(ctx context.Context, o *sql.TxOptions, fn func(t *tx) error) (err error) {
+	conn, err := s.db.Connx(ctx)
+	if err != nil {
+		return unavailable(err)
+	}
+	defer conn.Close()
+	t, err := conn.BeginTxx(ctx, o)
+	if err != nil {
+		return unavailable(err)
+	}
+	defer func() {
+		if err != nil { // a cancelled ctx has rolled back already
+			_ = t.Rollback()
+		}
+	}()
+	if err := fn(&tx{t, conn, s.d}); err != nil {
+		return unavailable(err)
+	}
+	return unavailable(t.Commit())
+}
+
+// unavailable marks errors of the connection, so that callers try again instead of giving up.
+func unavailable(err error) error {
+	if err == nil || fault.KindOf(err) != fault.Internal {
+		return err
+	}
+	class := ""
+	if e, ok := errors.AsType[*pq.Error](err); ok {
+		class = string(e.Code[:2])
+	}
+	if class == "08" || class == "53" || class == "57" || errors.Is(err, sql.ErrConnDone) || isNetwork(err) {
+		return fault.Wrap(fault.Unavailable, err, "the database does not answer")
+	}
+	return err
+}
+
+func (t *tx) exec(ctx context.Context, query string, args ...any) (int64, error) {
+	r, err := t.ExecContext(ctx, t.Rebind(query), args...)
+	if err != nil {
+		return 0, fmt.Errorf("store: %s: %w", firstWords(query), err)
+	}
+	return r.RowsAffected()
+}
+
+// get reads one row into dest's fields or scalar; found is false if there is none.
+func (t *tx) get(ctx context.Context, dest any, query string, args ...any) (found bool, err error) {
+	err = t.GetContext(ctx, dest, t.Rebind(query), args...)
+	if errors.Is(err, sql.ErrNoRows) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("store: %s: %w", firstWords(query), err)
+	}
+	return true, nil
+}
+
+func (t *tx) list(ctx context.Context, dest any, query string, args ...any) error {
+	if err := t.SelectContext(ctx, dest, t.Rebind(query), args...); err != nil {
+		return fmt.Errorf("store: %s: %w", firstWords(query), err)
+	}
+	return nil
+}
+
+// each calls fn for every row; fn scans it.
+func (t *tx) each(ctx context.Context, fn func(*sqlx.Rows) error, query string, args ...any) error {
+	rows, err := t.QueryxContext(ctx, t.Rebind(query), args...)
+	if err != nil {
+		return fmt.Errorf("store: %s: %w", firstWords(query), err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		if err := fn(rows); err != nil {
+			return err
+		}
+	}
+	if err := rows.Err(); err != nil {
+		return fmt.Errorf("store: %s: %w", firstWords(query), err)
+	}
+	return nil
+}
+
+// in expands slices among args, each for one "(?)" of the query.
+func in(query string, args ...any) (string, []any) {
+	query, args, err := sqlx.In(query, args...)
+	if err != nil {
+		panic("store: " + err.Error()) // a slice is empty or misplaced: a mistake in this package
+	}
+	return query, args
+}
+
+// insertRows runs an INSERT for many rows: head ("INSERT INTO t (a, b)"), their values, tail ("ON CONFLICT ...").
+func (t *tx) insertRows(ctx context.Context, head, tail string, columns int, values []any) error {
+	const most = 64 // rows a statement: more gains nothing on either database
+	row := "(" + strings.Repeat("?,", columns-1) + "?)"
+	text := func(rows int) string {
+		return t.Rebind(head + " VALUES " + strings.Repeat(row+",", rows-1) + row + " " + tail)
+	}
+	if len(values) >= 2*most*columns {
+		stmt, err := t.PreparexContext(ctx, text(most))
+		if err != nil {
+			return fmt.Errorf("store: %s: %w", firstWords(head), err)
+		}
+		defer stmt.Close()
+		for len(values) >= most*columns {
+			if _, err := stmt.ExecContext(ctx, values[:most*columns]...); err != nil {
+				return fmt.Errorf("store: %s: %w", firstWords(head), err)
+			}
+			values = values[most*columns:]
+		}
+	}
+	for len(values) > 0 {
+		n := min(most, len(values)/columns)
+		if _, err := t.ExecContext(ctx, text(n), values[:n*columns]...); err != nil {
+			return fmt.Errorf("store: %s: %w", firstWords(head), err)
+		}
+		values = values[n*columns:]
+	}
+	return nil
+}
+
+// isDuplicate reports whether err is a unique key's.
+func isDuplicate(err error) bool {
+	return pq.As(err, pqerror.UniqueViolation) != nil || isSQLiteDuplicate(err)
+}
+
+// firstWords names a statement in an error.
+func firstWords(query string) string {
+	f := strings.Fields(query)
+	return strings.Join(f[:min(4, len(f))], " ")
+}
+
+// timestamp scans a time of either database; NULL is the zero time.
+type timestamp struct{ time.Time }
+
+func (t *timestamp) Scan(src any) error {
+	switch v := src.(type) {
+	case nil:
+		t.Time = time.Time{}
+	case time.Time:
+		t.Time = v.UTC()
+	case int64:
+		t.Time = time.Unix(v, 0).UTC()
+	default:
+		return fmt.Errorf("store: can't read a time from %T", src)
+	}
+	return nil
+}
+
+// at binds a time in whole seconds; the zero time is NULL.
+func at(t time.Time) any {
+	if t.IsZero() {
+		return nil
+	}
+	return t.UTC().Truncate(time.Second)
+}

@@ -1,0 +1,106 @@
+package store
+
+import (
+	"context"
+	"time"
+
+	"ratebook/fault"
+)
+
+// What has versions.
+const (
+	rulesVersions  = "rules"
+	metricVersions = "metrics"
+)
+
+// version returns the latest version of a kind, 0 if there is none yet.
+func (t *tx) version(ctx context.Context, kind string) (v int64, err error) {
+	_, err = t.get(ctx, &v, "SELECT COALESCE(MAX(version), 0) FROM versions WHERE kind = ?", kind)
+	return v, err
+}
+
+// Versions returns the latest versions of the metric configurations and of the rules.
+func (s *Store) Versions(ctx context.Context) (config, rules int64, err error) {
+	err = s.view(ctx, func(t *tx) (err error) {
+		if config, err = t.version(ctx, metricVersions); err == nil {
+			rules, err = t.version(ctx, rulesVersions)
+		}
+		return err
+	})
+	return config, rules, err
+}
+
+// nextVersion makes the version after base. If base isn't the latest any more, somebody else has changed things since
+// they were read, and nothing may be changed on that ground.
+func (t *tx) nextVersion(ctx context.Context, kind string, base int64, author string) (int64, error) {
+	latest, err := t.version(ctx, kind)
+	if err != nil {
+		return 0, err
+	}
+	if latest == base {
+		_, err = t.exec(ctx, "INSERT INTO versions (kind, version, at, author) VALUES (?, ?, ?, ?)", kind, base+1, at(time.Now()), author)
+	}
+	if isDuplicate(err) || latest != base {
+		return 0, fault.New(fault.Conflict, "the %s were changed by somebody else meanwhile; look at them and try again", kind)
+	}
+	return base + 1, err
+}
+
+// asOf selects the rows that are valid at a version, given twice.
+const asOf = "since_version <= ? AND (until_version IS NULL OR until_version > ?)"
+
+// versioned is a table whose rows are valid for a range of versions.
+type versioned struct {
+	table   string
+	key     []string // columns that identify a thing through its versions
+	columns []string // all others, but since_version and until_version
+}
+
+// entry is one row of a versioned table: its key's and its other columns' values, as bound.
+type entry struct{ key, values []any }
+
+// supersede ends rows as of a version, and begins others.
+func (t *tx) supersede(ctx context.Context, v versioned, version int64, ended, begun []entry) error {
+	where := ""
+	for _, k := range v.key {
+		where += " AND " + k + " = ?"
+	}
+	for _, e := range ended {
+		args := append([]any{version}, e.key...)
+		n, err := t.exec(ctx, "UPDATE "+v.table+" SET until_version = ? WHERE until_version IS NULL"+where, args...)
+		if err != nil {
+			return err
+		}
+		if n != 1 {
+			return fault.New(fault.Internal, "%s: %d rows for %v instead of one", v.table, n, e.key)
+		}
+	}
+	if len(begun) == 0 {
+		return nil
+	}
+	head := "INSERT INTO " + v.table + " (since_version"
+	for _, c := range append(append([]string{}, v.key...), v.columns...) {
+		head += ", " + c
+	}
+	var values []any
+	for _, e := range begun {
+		values = append(append(append(values, version), e.key...), e.values...)
+	}
+	return t.insertRows(ctx, head+")", "", 1+len(v.key)+len(v.columns), values)
+}
+
+// replace works out what differs between two sets of things with a key and stores it as of a version.
+func replace[T comparable](ctx context.Context, t *tx, v versioned, version int64, before, after map[string]T, bind func(T) entry) error {
+	var ended, begun []entry
+	for k, b := range before {
+		if a, ok := after[k]; !ok || a != b {
+			ended = append(ended, bind(b))
+		}
+	}
+	for k, a := range after {
+		if b, ok := before[k]; !ok || a != b {
+			begun = append(begun, bind(a))
+		}
+	}
+	return t.supersede(ctx, v, version, ended, begun)
+}

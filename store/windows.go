@@ -1,0 +1,414 @@
+package store
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"github.com/jmoiron/sqlx"
+
+	"ratebook/fault"
+	"ratebook/metering"
+	"ratebook/money"
+	"ratebook/period"
+)
+
+// The most windows and scopes that are planned in one transaction.
+const (
+	planWindows = 20_000
+	planScopes  = 1_000
+)
+
+// Plan writes the windows of all active scopes up to horizon into the ledger as due, and returns how many these are. It
+// may run anywhere, any number of times at once.
+func (s *Store) Plan(ctx context.Context, length time.Duration, horizon time.Time) (planned int64, err error) {
+	for {
+		var n int64
+		more := false
+		err := s.update(ctx, func(t *tx) (err error) {
+			n, more, err = t.plan(ctx, length, horizon)
+			return err
+		})
+		planned += n
+		if err != nil || !more {
+			return planned, err
+		}
+	}
+}
+
+// plan plans one transaction's worth; more says that there may be more.
+func (t *tx) plan(ctx context.Context, length time.Duration, horizon time.Time) (n int64, more bool, err error) {
+	var now string
+	if found, err := t.get(ctx, &now, "SELECT value FROM settings WHERE name = ?", settingPeriod); err != nil {
+		return 0, false, err
+	} else if found && now != DurationText(length) {
+		return 0, false, fault.New(fault.Unavailable, "the collect period has been changed to %s; restart this process", now)
+	}
+	late, more, err := t.planOldPeriod(ctx, length, horizon)
+	if err != nil || more {
+		return late, more, err
+	}
+	var rows []struct {
+		ID        int64
+		PlannedTo timestamp `db:"planned_to"`
+	}
+	err = t.list(ctx, &rows, "SELECT id, planned_to FROM scopes WHERE active AND planned_to < ? AND "+t.d.seconds("planned_to")+
+		" % ? = 0 ORDER BY planned_to LIMIT ? "+t.d.skipLocked, at(horizon), int64(length/time.Second), planScopes)
+	if err != nil || len(rows) == 0 {
+		return late, false, err
+	}
+	// the scopes that lag most go first, a part of their way if it is long
+	to := rows[0].PlannedTo.Add(time.Duration(max(1, planWindows/len(rows))) * length)
+	if to.After(horizon) {
+		to = horizon
+	}
+	var ids []int64
+	for _, r := range rows {
+		if r.PlannedTo.Before(to) {
+			ids = append(ids, r.ID)
+		}
+	}
+	n, err = t.planScopes(ctx, ids, length, to)
+	return late + n, len(ids) < len(rows) || to.Before(horizon) || len(rows) == planScopes, err
+}
+
+// planOldPeriod plans scopes whose next window is not on the grid of the period, because the period was changed: windows
+// keep the period of the one before until both grids meet.
+func (t *tx) planOldPeriod(ctx context.Context, length time.Duration, horizon time.Time) (n int64, more bool, err error) {
+	var rows []struct {
+		ID        int64
+		PlannedTo timestamp `db:"planned_to"`
+		Seconds   int64
+	}
+	err = t.list(ctx, &rows, `SELECT s.id, s.planned_to, COALESCE((SELECT w.period FROM windows w WHERE w.scope = s.id AND w.begins_at < s.planned_to
+			ORDER BY w.begins_at DESC LIMIT 1), 0) AS seconds
+		FROM scopes s WHERE s.active AND s.planned_to < ? AND `+t.d.seconds("s.planned_to")+" % ? <> 0 ORDER BY s.planned_to "+t.d.skipLocked,
+		at(horizon), int64(length/time.Second))
+	if err != nil {
+		return 0, false, err
+	}
+	type chain struct{ begin, seconds int64 }
+	chains := map[chain][]int64{}
+	for _, r := range rows {
+		c := chain{r.PlannedTo.Unix(), r.Seconds}
+		chains[c] = append(chains[c], r.ID)
+	}
+	for c, ids := range chains {
+		if n >= planWindows {
+			return n, true, nil
+		}
+		begin := time.Unix(c.begin, 0).UTC()
+		if c.seconds == 0 { // no window yet: it can begin on the new grid
+			query, args := in("UPDATE scopes SET planned_to = ? WHERE id IN (?)", at(period.Floor(begin, length)), ids)
+			if _, err := t.exec(ctx, query, args...); err != nil {
+				return n, false, err
+			}
+			continue
+		}
+		old := time.Duration(c.seconds) * time.Second
+		to := begin
+		for !to.Equal(period.Floor(to, length)) && !to.Add(old).After(horizon) {
+			to = to.Add(old)
+		}
+		if to.Equal(begin) {
+			continue
+		}
+		planned, err := t.planScopes(ctx, ids, old, to)
+		if n += planned; err != nil {
+			return n, false, err
+		}
+	}
+	return n, false, nil
+}
+
+// planScopes writes the windows of some scopes up to a time.
+func (t *tx) planScopes(ctx context.Context, ids []int64, length time.Duration, to time.Time) (n int64, err error) {
+	seconds := int64(length / time.Second)
+	query, args := in(`INSERT INTO windows (scope, begins_at, period, state, next_attempt)
+		WITH RECURSIVE w(scope, begins_at) AS (
+			SELECT id, planned_to FROM scopes WHERE id IN (?)
+			UNION ALL
+			SELECT scope, `+t.d.later("begins_at")+` FROM w WHERE `+t.d.later("begins_at")+` < ?
+		)
+		SELECT scope, begins_at, CAST(? AS integer), 0, begins_at FROM w WHERE true
+		ON CONFLICT (scope, begins_at) DO NOTHING`, ids, seconds, seconds, at(to), seconds)
+	if n, err = t.exec(ctx, query, args...); err != nil {
+		return 0, err
+	}
+	query, args = in("UPDATE scopes SET planned_to = ? WHERE id IN (?)", at(to), ids)
+	_, err = t.exec(ctx, query, args...)
+	return n, err
+}
+
+// lastToken makes tokens grow within a process, however coarse the clock is.
+var lastToken atomic.Int64
+
+// NewToken returns a lease token. Tokens grow with time, so that they also order attempts.
+func NewToken() int64 {
+	for {
+		last := lastToken.Load()
+		next := max(time.Now().UnixNano(), last+1)
+		if lastToken.CompareAndSwap(last, next) {
+			return next
+		}
+	}
+}
+
+// eligible is SQL for the open windows of a request, in alias w.
+func eligible(r *metering.LeaseRequest, now time.Time) (string, []any) {
+	query, args := "w.state IN (0, 3) AND w.next_attempt <= ?", []any{at(now)}
+	if r.TriedBefore != 0 {
+		query, args = "w.state IN (0, 3) AND w.attempt < ?", []any{r.TriedBefore}
+	}
+	if !r.Until.IsZero() {
+		query, args = query+" AND w.begins_at < ?", append(args, at(r.Until))
+	}
+	return query, args
+}
+
+// Lease takes up to r.Scopes scopes that have windows to process, those that had their turn longest ago first, and
+// returns a lease for a run of the oldest windows of each. All leases of one call share a token. Without work it returns
+// none.
+func (s *Store) Lease(ctx context.Context, r metering.LeaseRequest) (leases []metering.Lease, err error) {
+	now := time.Now()
+	open, openArgs := eligible(&r, now)
+	rough := r
+	rough.Until = time.Time{} // a rough question is enough, and quicker: what is planned is due
+	if idle, err := s.idle(ctx, &rough, now); err != nil || idle {
+		return nil, err
+	}
+	settings, err := s.currentSettings(ctx)
+	if err != nil {
+		return nil, err
+	}
+	token := NewToken()
+	err = s.update(ctx, func(t *tx) error {
+		if err := t.checkZone(ctx, settings.Zone); err != nil {
+			return err
+		}
+		only, args := "", []any{at(now)}
+		if len(r.Only) > 0 {
+			only, args = " AND s.scope IN (?)", append(args, r.Only)
+		}
+		args = append(append(args, openArgs...), r.Scopes)
+		query, args := in(`SELECT s.id FROM scopes s WHERE s.active AND (s.lease_until IS NULL OR s.lease_until <= ?)`+only+`
+			AND EXISTS (SELECT 1 FROM windows w WHERE w.scope = s.id AND `+open+`)
+			ORDER BY s.leased_at, s.id LIMIT ? `+t.d.skipLocked, args...)
+		var ids []int64
+		if err := t.list(ctx, &ids, query, args...); err != nil || len(ids) == 0 {
+			return err
+		}
+		query, args = in("UPDATE scopes SET lease_token = ?, lease_holder = ?, lease_until = ?, leased_at = ? WHERE id IN (?)",
+			token, r.Holder, at(now.Add(r.For)), at(now), ids)
+		if _, err := t.exec(ctx, query, args...); err != nil {
+			return err
+		}
+		leases, err = t.runs(ctx, token, ids, open, openArgs)
+		return err
+	})
+	return leases, err
+}
+
+// idle is a quick look whether no window is open at all.
+func (s *Store) idle(ctx context.Context, r *metering.LeaseRequest, now time.Time) (idle bool, err error) {
+	open, args := eligible(r, now)
+	err = s.view(ctx, func(t *tx) error {
+		var one int
+		found, err := t.get(ctx, &one, "SELECT 1 FROM windows w WHERE "+open+" LIMIT 1", args...)
+		idle = !found
+		return err
+	})
+	return idle, err
+}
+
+// runs returns the first run of open windows of each scope.
+func (t *tx) runs(ctx context.Context, token int64, ids []int64, open string, openArgs []any) ([]metering.Lease, error) {
+	var scopes []scopeRow
+	query, args := in("SELECT "+scopeColumns+" WHERE s.id IN (?)", ids)
+	if err := t.list(ctx, &scopes, query, args...); err != nil {
+		return nil, err
+	}
+	byRef := map[int64]*metering.Lease{}
+	for i := range scopes {
+		byRef[scopes[i].ID] = &metering.Lease{Token: token, Scope: scopes[i].scope()}
+	}
+	args = append(append(append([]any{}, openArgs...), ids), openArgs...)
+	query, args = in(`WITH f AS (
+			SELECT s.id AS scope, (SELECT MIN(w.begins_at) FROM windows w WHERE w.scope = s.id AND `+open+`) AS first
+			FROM scopes s WHERE s.id IN (?)
+		)
+		SELECT w.scope, w.begins_at, w.period, w.attempts,
+			(SELECT p.points FROM windows p WHERE p.scope = f.scope AND p.begins_at < f.first ORDER BY p.begins_at DESC LIMIT 1) AS before
+		FROM f JOIN windows w ON w.scope = f.scope AND w.begins_at >= f.first AND w.begins_at < `+t.d.laterBy("f.first", "24 * w.period")+`
+		WHERE `+open+` ORDER BY w.scope, w.begins_at`, args...)
+	err := t.each(ctx, func(rows *sqlx.Rows) error {
+		var (
+			scope    int64
+			begin    timestamp
+			seconds  int64
+			attempts int
+			before   *int
+		)
+		if err := rows.Scan(&scope, &begin, &seconds, &attempts, &before); err != nil {
+			return err
+		}
+		l := byRef[scope]
+		length := time.Duration(seconds) * time.Second
+		switch {
+		case l.Run.Count == 0:
+			l.Run, l.Attempts = period.Run{Begin: begin.Time, Length: length, Count: 1}, attempts
+			if before != nil {
+				l.Points = *before
+			}
+		case l.Run.Count < metering.MaxLeaseWindows && l.Run.Length == length && l.Run.Range().End.Equal(begin.Time):
+			l.Run.Count++
+		}
+		return nil
+	}, query, args...)
+	if err != nil {
+		return nil, err
+	}
+	leases := make([]metering.Lease, 0, len(ids))
+	for _, id := range ids {
+		if byRef[id].Run.Count > 0 {
+			leases = append(leases, *byRef[id])
+			continue
+		}
+		// another worker did its windows just before we took the scope
+		if err := t.release(ctx, token, []int64{id}); err != nil {
+			return nil, err
+		}
+	}
+	return leases, nil
+}
+
+// Renew prolongs the leases of a token on some scopes and reports whether the worker still has all of them.
+func (s *Store) Renew(ctx context.Context, token int64, scopes []*metering.Scope, d time.Duration) (held bool, err error) {
+	if len(scopes) == 0 {
+		return true, nil
+	}
+	query, args := in("UPDATE scopes SET lease_until = ? WHERE lease_token = ? AND id IN (?)", at(time.Now().Add(d)), token, refs(scopes))
+	err = s.update(ctx, func(t *tx) error {
+		n, err := t.exec(ctx, query, args...)
+		held = n == int64(len(scopes))
+		return err
+	})
+	return held, err
+}
+
+// Release gives back the leases of a token on some scopes; those that were lost stay with whoever has them.
+func (s *Store) Release(ctx context.Context, token int64, scopes []*metering.Scope) error {
+	if len(scopes) == 0 {
+		return nil
+	}
+	return s.update(ctx, func(t *tx) error { return t.release(ctx, token, refs(scopes)) })
+}
+
+func (t *tx) release(ctx context.Context, token int64, ids []int64) error {
+	query, args := in("UPDATE scopes SET lease_token = NULL, lease_holder = NULL, lease_until = NULL WHERE lease_token = ? AND id IN (?)", token, ids)
+	_, err := t.exec(ctx, query, args...)
+	return err
+}
+
+// ReleaseAll gives back every lease. Only a process that knows that no other one works may do that.
+func (s *Store) ReleaseAll(ctx context.Context) error {
+	return s.update(ctx, func(t *tx) error {
+		_, err := t.exec(ctx, "UPDATE scopes SET lease_token = NULL, lease_holder = NULL, lease_until = NULL WHERE lease_token IS NOT NULL")
+		return err
+	})
+}
+
+func refs(scopes []*metering.Scope) []int64 {
+	ids := make([]int64, len(scopes))
+	for i, s := range scopes {
+		ids[i] = s.Ref
+	}
+	return ids
+}
+
+// InHand reports whether windows of the request wait in the hands of other workers.
+func (s *Store) InHand(ctx context.Context, r metering.LeaseRequest) (held bool, err error) {
+	now := time.Now()
+	open, args := eligible(&r, now)
+	args = append([]any{at(now)}, args...)
+	only := ""
+	if len(r.Only) > 0 {
+		only, args = " AND s.scope IN (?)", append(args, r.Only)
+	}
+	query, args := in(`SELECT 1 FROM scopes s WHERE s.active AND s.lease_until > ?
+		AND EXISTS (SELECT 1 FROM windows w WHERE w.scope = s.id AND `+open+`)`+only+" LIMIT 1", args...)
+	err = s.view(ctx, func(t *tx) (err error) {
+		var one int
+		held, err = t.get(ctx, &one, query, args...)
+		return err
+	})
+	return held, err
+}
+
+// WindowState is one window of the ledger.
+type WindowState struct {
+	Scope         string
+	Window        period.Range
+	State         metering.State
+	Attempts      int
+	NextAttempt   time.Time
+	Points        int
+	Unpriced      int
+	Amount        money.Decimal
+	ConfigVersion int64
+	RulesVersion  int64
+	Error         string
+}
+
+// Windows lists the windows of all scopes that begin in a range, by scope and begin.
+func (s *Store) Windows(ctx context.Context, r period.Range) (windows []WindowState, err error) {
+	var rows []struct {
+		Scope         string
+		BeginsAt      timestamp `db:"begins_at"`
+		Period        int64
+		State         metering.State
+		Attempts      int
+		NextAttempt   timestamp `db:"next_attempt"`
+		Points        int
+		Unpriced      int
+		Amount        money.Decimal
+		ConfigVersion int64 `db:"config_version"`
+		RulesVersion  int64 `db:"rules_version"`
+		Error         string
+	}
+	err = s.view(ctx, func(t *tx) error {
+		return t.list(ctx, &rows, `SELECT s.scope, w.begins_at, w.period, w.state, w.attempts, w.next_attempt, w.points, w.unpriced, w.amount,
+			COALESCE(w.config_version, 0) AS config_version, COALESCE(w.rules_version, 0) AS rules_version, COALESCE(w.error, '') AS error
+			FROM windows w JOIN scopes s ON s.id = w.scope WHERE w.begins_at >= ? AND w.begins_at < ? ORDER BY w.scope, w.begins_at`, at(r.Begin), at(r.End))
+	})
+	for _, w := range rows {
+		begin := w.BeginsAt.Time
+		windows = append(windows, WindowState{
+			Scope: w.Scope, Window: period.Range{Begin: begin, End: begin.Add(time.Duration(w.Period) * time.Second)},
+			State: w.State, Attempts: w.Attempts, NextAttempt: w.NextAttempt.Time, Points: w.Points, Unpriced: w.Unpriced, Amount: w.Amount,
+			ConfigVersion: w.ConfigVersion, RulesVersion: w.RulesVersion, Error: w.Error,
+		})
+	}
+	return windows, err
+}
+
+// Lag says how far processing is behind.
+type Lag struct {
+	Due, Failed int       // windows waiting for their first and for a further attempt
+	Oldest      time.Time // the begin of the oldest of them; zero if there is none
+}
+
+// Lag counts the windows that are still to be processed.
+func (s *Store) Lag(ctx context.Context) (l Lag, err error) {
+	var row struct {
+		Due    int
+		Failed int
+		Oldest timestamp
+	}
+	err = s.view(ctx, func(t *tx) error {
+		_, err := t.get(ctx, &row, `SELECT COALESCE(SUM(CASE state WHEN 0 THEN 1 ELSE 0 END), 0) AS due,
+			COALESCE(SUM(CASE state WHEN 3 THEN 1 ELSE 0 END), 0) AS failed, MIN(begins_at) AS oldest FROM windows WHERE state IN (0, 3)`)
+		return err
+	})
+	return Lag{row.Due, row.Failed, row.Oldest.Time}, err
+}
