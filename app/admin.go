@@ -1,0 +1,197 @@
+package app
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"runtime"
+	"runtime/debug"
+	"strings"
+
+	"ratebook/access"
+	"ratebook/fault"
+	"ratebook/store"
+)
+
+type userCommand struct {
+	Add     userAdd     `cmd:"" help:"Add a user; the password is read from standard input."`
+	Passwd  userPasswd  `cmd:"" help:"Change a user's password; it is read from standard input."`
+	Disable userDisable `cmd:"" help:"Keep a user from signing in."`
+	Enable  userEnable  `cmd:"" help:"Let a disabled user sign in again."`
+	List    userList    `cmd:"" help:"List all users."`
+}
+
+type userFlags struct {
+	databaseFlags
+	Login string `arg:"" help:"The user's login."`
+}
+
+type userAdd struct {
+	userFlags
+	Role string `default:"viewer" help:"admin, operator, viewer or tenant."`
+}
+
+func (c *userAdd) Run(r *run) error {
+	role, err := access.ParseRole(c.Role)
+	if err != nil {
+		return err
+	}
+	if err := access.CheckLogin(c.Login); err != nil {
+		return err
+	}
+	hash, err := password(r.In)
+	if err != nil {
+		return err
+	}
+	return c.with(r, func(ctx context.Context, s *store.Store) error {
+		return s.AddUser(ctx, access.User{Login: c.Login, Role: role, PasswordHash: hash}, actor())
+	})
+}
+
+// password reads one line and returns its hash.
+func password(in io.Reader) (hash string, err error) {
+	line, err := bufio.NewReader(io.LimitReader(in, 4096)).ReadString('\n')
+	if err != nil && err != io.EOF {
+		return "", fault.New(fault.Invalid, "the password can't be read from standard input: %v", err)
+	}
+	if line = strings.TrimRight(line, "\r\n"); line == "" {
+		return "", fault.New(fault.Invalid, "there is no password on standard input; pipe it in, or type it and press Enter")
+	}
+	return access.HashPassword(line)
+}
+
+type userPasswd struct{ userFlags }
+
+func (c *userPasswd) Run(r *run) error {
+	hash, err := password(r.In)
+	if err != nil {
+		return err
+	}
+	return c.with(r, func(ctx context.Context, s *store.Store) error { return s.SetPassword(ctx, c.Login, hash, actor()) })
+}
+
+type userDisable struct{ userFlags }
+
+func (c *userDisable) Run(r *run) error {
+	return c.with(r, func(ctx context.Context, s *store.Store) error { return s.DisableUser(ctx, c.Login, actor()) })
+}
+
+type userEnable struct{ userFlags }
+
+func (c *userEnable) Run(r *run) error {
+	return c.with(r, func(ctx context.Context, s *store.Store) error { return s.EnableUser(ctx, c.Login, actor()) })
+}
+
+type userList struct{ databaseFlags }
+
+func (c *userList) Run(r *run) error {
+	return c.with(r, func(ctx context.Context, s *store.Store) error {
+		users, err := s.Users(ctx)
+		for _, u := range users {
+			state := "active"
+			if !u.Disabled.IsZero() {
+				state = "disabled"
+			}
+			fmt.Fprintf(r.Out, "%-24s %-10s %s\n", u.Login, u.Role, state)
+		}
+		return err
+	})
+}
+
+type settingsCommand struct {
+	Show settingsShow `cmd:"" help:"Print the settings."`
+	Set  settingsSet  `cmd:"" help:"Change one setting. A new timezone recomputes all roll-ups; stop serve and process before."`
+}
+
+type settingsShow struct{ databaseFlags }
+
+func (c *settingsShow) Run(r *run) error {
+	return c.with(r, func(ctx context.Context, s *store.Store) error {
+		settings, err := s.UseSettings(ctx, store.Wanted{})
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(r.Out, "period     %s\nscope_key  %s\ntimezone   %s\ncurrency   %s\n", store.DurationText(settings.Period), settings.ScopeKey, settings.Zone, settings.Currency)
+		return nil
+	})
+}
+
+type settingsSet struct {
+	databaseFlags
+	Name  string `arg:"" help:"period, scope_key, timezone or currency."`
+	Value string `arg:"" help:"The new value."`
+}
+
+func (c *settingsSet) Run(r *run) error {
+	return c.with(r, func(ctx context.Context, s *store.Store) error { return s.SetSetting(ctx, c.Name, c.Value, actor()) })
+}
+
+type rollupsCommand struct {
+	Verify  rollupsVerify  `cmd:"" help:"Compare all roll-ups with the charges they sum; exit status 1 if one differs."`
+	Rebuild rollupsRebuild `cmd:"" help:"Compute all roll-ups anew from the charges."`
+}
+
+type rollupsVerify struct{ databaseFlags }
+
+func (c *rollupsVerify) Run(r *run) error {
+	return c.with(r, func(ctx context.Context, s *store.Store) error {
+		wrong := 0
+		err := s.VerifyRollups(ctx, func(m store.Mismatch) {
+			wrong++
+			fmt.Fprintf(r.Out, "%s: %s\n", m.Scope, m.What)
+		})
+		if err != nil {
+			return err
+		}
+		if wrong > 0 {
+			fmt.Fprintf(r.Err, "ratebook: %d rows differ from their charges; `ratebook rollups rebuild` computes them anew\n", wrong)
+			return silent{exitFailed}
+		}
+		fmt.Fprintln(r.Out, "All roll-ups equal the sums of their charges.")
+		return nil
+	})
+}
+
+type rollupsRebuild struct{ databaseFlags }
+
+func (c *rollupsRebuild) Run(r *run) error {
+	return c.with(r, func(ctx context.Context, s *store.Store) error {
+		var scopes int
+		err := s.RebuildRollups(ctx, actor(), func(_, all int) { scopes = all })
+		if err == nil {
+			fmt.Fprintf(r.Out, "Computed the roll-ups of %d scopes.\n", scopes)
+		}
+		return err
+	})
+}
+
+type versionCommand struct{}
+
+func (versionCommand) Run(r *run) error {
+	fmt.Fprintf(r.Out, "ratebook %s, %s %s/%s\n", programVersion(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	return nil
+}
+
+// version is set by the linker; see the Makefile.
+var version string
+
+func programVersion() string {
+	if version != "" {
+		return version
+	}
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	revision := ""
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" {
+			revision = s.Value[:min(12, len(s.Value))]
+		}
+	}
+	if revision == "" {
+		return "development"
+	}
+	return "development " + revision
+}

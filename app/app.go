@@ -1,0 +1,139 @@
+// Package app puts Ratebook together: it reads flags and environment, opens what a command needs, runs it and turns its
+// error into a sentence and an exit status. It is the only package that knows all others.
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"strings"
+
+	"github.com/alecthomas/kong"
+
+	"ratebook/fault"
+)
+
+// Exit statuses, a contract with scripts.
+const (
+	exitDone       = 0 // windows that turned out to be empty included
+	exitFailed     = 1 // something failed
+	exitUsage      = 2 // wrong flags or input
+	exitNoDatabase = 3 // no database, or one of another schema version
+)
+
+// Streams are a process's standard streams.
+type Streams struct {
+	In       io.Reader
+	Out, Err io.Writer
+}
+
+// commands is the command line.
+type commands struct {
+	Demo     demoCommand     `cmd:"" help:"Prepare a throwaway database with five weeks of sample usage and print the month's report."`
+	Serve    serveCommand    `cmd:"" help:"Find scopes, plan, collect and rate windows as they become due; answer /healthz, /readyz and /metrics."`
+	Process  processCommand  `cmd:"" help:"Process all due windows now, each once, and print a summary as JSON."`
+	Migrate  migrateCommand  `cmd:"" help:"Bring the database's schema to this program's version, or show it."`
+	Import   importCommand   `cmd:"" help:"Import metrics or rules from a file."`
+	Export   exportCommand   `cmd:"" help:"Export metrics, rules or a cost report."`
+	User     userCommand     `cmd:"" help:"Manage local users. Passwords are read from standard input."`
+	Settings settingsCommand `cmd:"" help:"Show or change the settings that shape stored data."`
+	Rollups  rollupsCommand  `cmd:"" help:"Check or recompute the roll-ups that reports read."`
+	Version  versionCommand  `cmd:"" help:"Print the version."`
+
+	LogFormat string `enum:"text,json" default:"text" help:"Form of the log on standard error: text or json."`
+	LogLevel  string `enum:"debug,info,warn,error" default:"info" help:"Least level that is logged: debug, info, warn or error."`
+}
+
+// run is what commands get: the process around them.
+type run struct {
+	ctx context.Context
+	Streams
+	log *slog.Logger
+}
+
+// errNoDatabase marks errors that end with exitNoDatabase.
+var errNoDatabase = errors.New("no usable database")
+
+// silent is an error that has been reported already.
+type silent struct{ code int }
+
+func (silent) Error() string { return "reported already" }
+
+// exited carries kong's wish to exit, after --help.
+type exited struct{ code int }
+
+// Main runs the program with its arguments and returns its exit status.
+func Main(ctx context.Context, args []string, streams Streams) (code int) {
+	defer func() {
+		if e, ok := recover().(exited); ok {
+			code = e.code
+		} else if r := recover(); r != nil {
+			panic(r)
+		}
+	}()
+	var all commands
+	parser, err := kong.New(&all,
+		kong.Name("ratebook"),
+		kong.Description("Turns measured usage of shared infrastructure into money. Every flag is also an environment variable: --database-url is RATEBOOK_DATABASE_URL."),
+		kong.DefaultEnvars("RATEBOOK"),
+		kong.UsageOnError(),
+		kong.Writers(streams.Out, streams.Err),
+		kong.Exit(func(code int) { panic(exited{code}) }),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
+	)
+	if err != nil {
+		panic(err) // a mistake in the structs above
+	}
+	parsed, err := parser.Parse(args)
+	if err != nil {
+		fmt.Fprintf(streams.Err, "ratebook: %s; see ratebook --help\n", strings.TrimSuffix(err.Error(), "."))
+		return exitUsage
+	}
+	r := &run{ctx: ctx, Streams: streams, log: newLog(streams.Err, all.LogFormat, all.LogLevel)}
+	err = parsed.Run(r)
+	if err == nil {
+		return exitDone
+	}
+	if s, ok := errors.AsType[silent](err); ok {
+		return s.code
+	}
+	fmt.Fprintln(streams.Err, "ratebook: "+sentence(err))
+	switch {
+	case errors.Is(err, errNoDatabase):
+		return exitNoDatabase
+	case fault.KindOf(err) == fault.Invalid:
+		return exitUsage
+	}
+	return exitFailed
+}
+
+// sentence is an error for the person at the terminal, who may see causes.
+func sentence(err error) string {
+	if errors.Is(err, errNoDatabase) {
+		err, _ = errors.AsType[*fault.Error](err)
+	}
+	return err.Error()
+}
+
+func newLog(w io.Writer, format, level string) *slog.Logger {
+	var l slog.Level
+	_ = l.UnmarshalText([]byte(level)) // kong has checked it
+	o := &slog.HandlerOptions{Level: l}
+	if format == "json" {
+		return slog.New(slog.NewJSONHandler(w, o))
+	}
+	return slog.New(slog.NewTextHandler(w, o))
+}
+
+// actor is who acts on the command line, for the audit log.
+func actor() string {
+	for _, name := range []string{"SUDO_USER", "USER", "LOGNAME"} {
+		if u := os.Getenv(name); u != "" {
+			return "cli:" + u
+		}
+	}
+	return fmt.Sprintf("cli:uid%d", os.Getuid())
+}

@@ -1,0 +1,193 @@
+package app
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"runtime"
+	"time"
+
+	"ratebook/fault"
+	"ratebook/jobs"
+	"ratebook/metering"
+	"ratebook/period"
+	"ratebook/store"
+)
+
+// processingFlags are common to serve and process.
+type processingFlags struct {
+	databaseFlags
+	sourceFlags
+	settingsFlags
+	MetricsFile string        `placeholder:"FILE" help:"CloudKitty's metrics.yml, imported if the database has no metrics yet."`
+	WaitPeriods int           `default:"2" help:"How many periods after its begin a window is due."`
+	Start       string        `placeholder:"TIME" help:"First window of new scopes. Default: the beginning of the billing month."`
+	Workers     int           `help:"How many batches are processed at a time. Default: one for each CPU."`
+	Lease       time.Duration `default:"30s" help:"How long windows stay reserved when their worker dies."`
+}
+
+// engine is what serve and process share: an open database, the source and the processor.
+type engine struct {
+	store     *store.Store
+	settings  *metering.Settings
+	plan      jobs.Plan
+	sources   []jobs.Source
+	processor *jobs.Processor
+	close     func()
+}
+
+func (f *processingFlags) engine(r *run, command string) (e *engine, err error) {
+	if f.WaitPeriods < 0 {
+		return nil, fault.New(fault.Invalid, "--wait-periods is %d; it can't be negative", f.WaitPeriods)
+	}
+	if f.Lease < time.Second {
+		return nil, fault.New(fault.Invalid, "--lease is %s; it must be at least 1s", f.Lease)
+	}
+	who := holder(command)
+	s, unlock, err := f.openWorker(r, who)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			unlock()
+		}
+	}()
+	settings, err := s.UseSettings(r.ctx, f.wanted())
+	if err != nil {
+		return nil, err
+	}
+	e = &engine{store: s, settings: settings, close: unlock}
+	e.plan = jobs.Plan{Settings: settings, WaitPeriods: f.WaitPeriods}
+	if f.Start != "" {
+		if e.plan.Start, err = period.ParseTime(f.Start, settings.Zone); err != nil {
+			return nil, fault.New(fault.Invalid, "--start: %v", err)
+		}
+	}
+	src, ok, err := f.source(r, s, settings)
+	if err != nil {
+		return nil, err
+	}
+	if ok {
+		e.sources = []jobs.Source{src}
+	}
+	if err := f.firstMetrics(r.ctx, s, settings); err != nil {
+		return nil, err
+	}
+	workers := f.Workers
+	if workers <= 0 {
+		workers = runtime.NumCPU()
+	}
+	e.processor = &jobs.Processor{
+		Ledger: s, Catalog: s, Sources: e.sources, Zone: settings.Zone, Holder: who, Workers: workers, Lease: f.Lease, Log: r.log,
+	}
+	return e, nil
+}
+
+// firstMetrics imports the metrics file into a database without metrics.
+func (f *processingFlags) firstMetrics(ctx context.Context, s *store.Store, settings *metering.Settings) error {
+	if f.MetricsFile == "" {
+		return nil
+	}
+	have, err := s.Configuration(ctx, 0)
+	if err != nil || len(have.Metrics) > 0 {
+		return err
+	}
+	content, err := readInput(f.MetricsFile)
+	if err != nil {
+		return err
+	}
+	_, err = importMetrics(ctx, s, settings, f.MetricsFile, content, false, false)
+	return err
+}
+
+// readInput reads a file that a flag or argument names.
+func readInput(file string) ([]byte, error) {
+	content, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fault.New(fault.Invalid, "%v", err)
+	}
+	return content, nil
+}
+
+type processCommand struct {
+	processingFlags
+	Until string   `placeholder:"TIME" help:"Leave out windows that end after this time."`
+	Scope []string `placeholder:"ID" help:"Only this scope. Repeatable."`
+}
+
+// Run discovers, plans, tries every due window once and prints the summary.
+func (c *processCommand) Run(r *run) error {
+	e, err := c.engine(r, "process")
+	if err != nil {
+		return err
+	}
+	defer e.close()
+	began := time.Now()
+	work := jobs.Work{Only: c.Scope, Once: true}
+	if c.Until != "" {
+		until, err := period.ParseTime(c.Until, e.settings.Zone)
+		if err != nil {
+			return fault.New(fault.Invalid, "--until: %v", err)
+		}
+		work.Until = period.Floor(until, e.settings.Period)
+	}
+	if len(e.sources) == 0 {
+		return fault.New(fault.Invalid, "there is no source to collect from; set --prometheus-url")
+	}
+	added, discovery := jobs.Discover(r.ctx, e.store, e.sources, e.plan, time.Time{}, began)
+	if discovery != nil {
+		r.log.Error("scopes could not be listed; going on with those that are known", "error", discovery)
+	}
+	if err := known(r.ctx, e.store, c.Scope); err != nil {
+		return err
+	}
+	planned, err := jobs.PlanWindows(r.ctx, e.store, e.plan, began, work.Until)
+	if err != nil {
+		return err
+	}
+	sum, err := e.processor.Process(r.ctx, work, store.NewToken)
+	if err != nil {
+		return err
+	}
+	sum.Scopes, sum.Planned, sum.Currency, sum.Took = added, planned, e.settings.Currency, time.Since(began).Milliseconds()
+	if discovery != nil {
+		sum.Errors[discovery.Error()]++
+	}
+	out := json.NewEncoder(r.Out)
+	out.SetIndent("", "  ")
+	out.SetEscapeHTML(false)
+	if err := out.Encode(sum); err != nil {
+		return err
+	}
+	if discovery != nil {
+		return fault.Wrap(fault.Unavailable, discovery, "scopes could not be listed")
+	}
+	if sum.Failed > 0 {
+		fmt.Fprintf(r.Err, "ratebook: %d windows failed and stay due; the summary says why\n", sum.Failed)
+		return silent{exitFailed}
+	}
+	return nil
+}
+
+// known says which of the scopes the database doesn't have.
+func known(ctx context.Context, s *store.Store, ids []string) error {
+	if len(ids) == 0 {
+		return nil
+	}
+	scopes, err := s.Scopes(ctx)
+	if err != nil {
+		return err
+	}
+	have := map[string]bool{}
+	for _, scope := range scopes {
+		have[scope.ID] = true
+	}
+	for _, id := range ids {
+		if !have[id] {
+			return fault.New(fault.Invalid, "there is no scope %q", id)
+		}
+	}
+	return nil
+}

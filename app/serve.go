@@ -1,0 +1,102 @@
+package app
+
+import (
+	"context"
+	"net"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"ratebook/jobs"
+	"ratebook/store"
+	"ratebook/web"
+)
+
+// How often serve looks whether there is something to do.
+const (
+	discoverEvery = 10 * time.Minute
+	planEvery     = time.Minute
+	processEvery  = 15 * time.Second
+)
+
+type serveCommand struct {
+	processingFlags
+	Listen           string `default:"127.0.0.1:8080" help:"Address to listen on."`
+	MetricsListen    string `placeholder:"ADDRESS" help:"Address of a listener of its own for /metrics, without authentication."`
+	MetricsToken     string `placeholder:"SECRET" help:"Bearer token with which /metrics answers on the main address."`
+	MetricsTokenFile string `placeholder:"FILE" help:"File that holds the token for /metrics."`
+}
+
+// Run processes windows as they become due until it is told to stop.
+func (c *serveCommand) Run(r *run) error {
+	token, err := secret("metrics-token", c.MetricsToken, c.MetricsTokenFile)
+	if err != nil {
+		return err
+	}
+	e, err := c.engine(r, "serve")
+	if err != nil {
+		return err
+	}
+	defer e.close()
+	monitor := newMonitoring(e.store)
+	e.processor.Meter = monitor
+	if len(e.sources) == 0 {
+		r.log.Warn("no source is configured, so nothing is collected; set --prometheus-url")
+	}
+
+	group, ctx := errgroup.WithContext(r.ctx)
+	group.Go(func() error { return jobs.Run(ctx, r.log, e.jobs(r)) })
+	group.Go(func() error {
+		return web.Serve(ctx, web.Config{
+			Listen: c.Listen, MetricsListen: c.MetricsListen, MetricsToken: token, Metrics: monitor.handler(), Log: r.log,
+			Checks: []web.Check{
+				{Name: "database", Run: e.store.Ping},
+				{Name: "schema", Run: e.store.Check},
+			},
+			Listening: func(addr net.Addr) { r.log.Info("listening", "address", addr.String()) },
+		})
+	})
+	return group.Wait()
+}
+
+// jobs is what serve does by itself.
+func (e *engine) jobs(r *run) []jobs.Job {
+	if len(e.sources) == 0 {
+		return nil
+	}
+	var mu sync.Mutex // discovery and planning are jobs of their own, and both end in planned windows
+	var discovered time.Time
+	plan := func(ctx context.Context) error {
+		mu.Lock()
+		defer mu.Unlock()
+		n, err := jobs.PlanWindows(ctx, e.store, e.plan, time.Now(), time.Time{})
+		if n > 0 {
+			r.log.Info("planned windows", "windows", n)
+		}
+		return err
+	}
+	return []jobs.Job{
+		{Name: "discover scopes", Every: discoverEvery, Run: func(ctx context.Context) error {
+			now := time.Now()
+			added, err := jobs.Discover(ctx, e.store, e.sources, e.plan, discovered, now)
+			if err != nil {
+				return err
+			}
+			discovered = now
+			if added > 0 {
+				r.log.Info("found scopes", "new", added)
+				return plan(ctx)
+			}
+			return nil
+		}},
+		{Name: "plan windows", Every: planEvery, Run: plan},
+		{Name: "process windows", Every: processEvery, Run: func(ctx context.Context) error {
+			sum, err := e.processor.Process(ctx, jobs.Work{}, store.NewToken)
+			if sum.Done+sum.Empty+sum.Failed > 0 {
+				r.log.Info("processed windows", "done", sum.Done, "empty", sum.Empty, "failed", sum.Failed, "points", sum.Points, "amount", sum.Amount)
+			}
+			return err
+		}},
+	}
+}
