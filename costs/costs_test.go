@@ -89,22 +89,33 @@ func TestSegments(t *testing.T) {
 	}{
 		{"one month", "UTC", Query{Range: span("2026-02-01", "2026-03-01")}, "months 02-01/03-01"},
 		{"one month in a zone", "Europe/Berlin", Query{Range: span("2026-01-31T23:00:00Z", "2026-02-28T23:00:00Z")}, "months 01-31T23/02-28T23"},
-		{"all levels", "UTC", Query{Range: span("2026-01-30T05:00:00Z", "2026-04-02T07:00:00Z")},
-			"charges 01-30T05/01-31 days 01-31/02-01 months 02-01/04-01 days 04-01/04-02 charges 04-02/04-02T07"},
-		{"whole months of another zone", "Asia/Kathmandu", Query{Range: span("2026-02-01", "2026-03-01")},
-			"charges 02-01/02-01T18:15 days 02-01T18:15/02-28T18:15 charges 02-28T18:15/03-01"},
+		{
+			"all levels", "UTC",
+			Query{Range: span("2026-01-30T05:00:00Z", "2026-04-02T07:00:00Z")},
+			"charges 01-30T05/01-31 days 01-31/02-01 months 02-01/04-01 days 04-01/04-02 charges 04-02/04-02T07",
+		},
+		{
+			"whole months of another zone", "Asia/Kathmandu",
+			Query{Range: span("2026-02-01", "2026-03-01")},
+			"charges 02-01/02-01T18:15 days 02-01T18:15/02-28T18:15 charges 02-28T18:15/03-01",
+		},
 		{"inside a day", "UTC", Query{Range: span("2026-02-01T01:00:00Z", "2026-02-01T03:00:00Z")}, "charges 02-01T01/02-01T03"},
 		{"around midnight", "UTC", Query{Range: span("2026-02-01T23:00:00Z", "2026-02-02T01:00:00Z")}, "charges 02-01T23/02-02T01"},
 		{"by month", "UTC", Query{Range: span("2026-01-01", "2027-01-01"), Bucket: period.Month}, "months 01-01/01-01"},
 		{"by week", "UTC", Query{Range: span("2026-02-01", "2026-03-01"), Bucket: period.Week}, "days 02-01/03-01"},
 		{"by hour", "UTC", Query{Range: span("2026-02-01", "2026-03-01"), Bucket: period.Hour}, "charges 02-01/03-01"},
-		{"totals are enough", "UTC", Query{Range: span("2026-02-01", "2026-03-01"), Groups: []string{"scope", "scope_name", "metric"},
-			Filters: []Filter{{"unit", []string{"h"}}}}, "months 02-01/03-01"},
+		{"totals are enough", "UTC", Query{
+			Range: span("2026-02-01", "2026-03-01"), Groups: []string{"scope", "scope_name", "metric"},
+			Filters: []Filter{{"unit", []string{"h"}}},
+		}, "months 02-01/03-01"},
 		{"group", "UTC", Query{Range: span("2026-02-01", "2026-03-01"), Groups: []string{"flavor"}}, "months/series 02-01/03-01"},
 		{"filter", "UTC", Query{Range: span("2026-02-01", "2026-03-01"), Filters: []Filter{{"attr:unit", []string{"h"}}}}, "months/series 02-01/03-01"},
 		{"year", "UTC", Query{Range: span("2026-02-01", "2026-03-01"), Groups: []string{"year"}}, "months/series 02-01/03-01"},
-		{"day of the year", "UTC", Query{Range: span("2026-02-01", "2026-03-01"), Filters: []Filter{{"attr:day_of_the_year", []string{"32"}}}},
-			"days/series 02-01/03-01"},
+		{
+			"day of the year", "UTC",
+			Query{Range: span("2026-02-01", "2026-03-01"), Filters: []Filter{{"attr:day_of_the_year", []string{"32"}}}},
+			"days/series 02-01/03-01",
+		},
 	} {
 		var got []string
 		for _, s := range c.q.Segments(zone(c.zone)) {
@@ -255,8 +266,10 @@ func stored(q *Query, zone *time.Location, charges []charge) (rows []Row, total 
 	return rows, total, err
 }
 
-var zones = []string{"UTC", "Europe/Berlin", "America/Sao_Paulo", "Asia/Kathmandu", "Africa/Cairo", "America/Havana",
-	"Asia/Beirut", "Pacific/Apia", "Australia/Lord_Howe", "America/St_Johns"}
+var zones = []string{
+	"UTC", "Europe/Berlin", "America/Sao_Paulo", "Asia/Kathmandu", "Africa/Cairo", "America/Havana",
+	"Asia/Beirut", "Pacific/Apia", "Australia/Lord_Howe", "America/St_Johns",
+}
 
 // drawCharges returns a hundred charges, of a seed: drawn one by one they would mostly be few and alike.
 func drawCharges(t *rapid.T, around time.Time) []charge {
@@ -284,8 +297,10 @@ func drawCharges(t *rapid.T, around time.Time) []charge {
 }
 
 func drawQuery(t *rapid.T, around time.Time, zone *time.Location) *Query {
-	names := []string{"scope", "scope_name", "metric", "unit", "flavor", "attr:unit", "month", "year", "attr:week_of_the_year",
-		"day_of_the_year", "missing"}
+	names := []string{
+		"scope", "scope_name", "metric", "unit", "flavor", "attr:unit", "month", "year", "attr:week_of_the_year",
+		"day_of_the_year", "missing",
+	}
 	q := &Query{
 		Bucket: period.Bucket(rapid.IntRange(0, 4).Draw(t, "bucket")),
 		Groups: rapid.SliceOfNDistinct(rapid.SampledFrom(names), 0, 4, rapid.ID[string]).Draw(t, "groups"),
@@ -358,8 +373,10 @@ func TestStoredSumsAnswerAlike(t *testing.T) {
 
 // TestComputed groups a month, stored by day, by what depends on the day.
 func TestComputed(t *testing.T) {
-	q := &Query{Range: span("2026-01-03", "2026-02-01"), Groups: []string{"week_of_the_year"},
-		Filters: []Filter{{"month", []string{"1"}}}}
+	q := &Query{
+		Range: span("2026-01-03", "2026-02-01"), Groups: []string{"week_of_the_year"},
+		Filters: []Filter{{"month", []string{"1"}}},
+	}
 	var got []string
 	g := NewGrouper(q, time.UTC, func(r Row) error {
 		got = append(got, fmt.Sprintf("%v %s %s %d", r.Groups, r.Unit, r.Qty, r.Points))
@@ -404,7 +421,7 @@ func TestGrouperRefuses(t *testing.T) {
 			g.yield = func(Row) error { return broken }
 			err := g.At(utc("2026-01-02"))
 			g.Add(g.Key(&Labels{}), one)
-			if err2 := g.At(utc("2026-01-03")); err != nil || err2 != broken {
+			if err2 := g.At(utc("2026-01-03")); err != nil || !errors.Is(err2, broken) {
 				t.Errorf("got %v, %v", err, err2)
 			}
 			return nil
@@ -423,8 +440,10 @@ func BenchmarkGroup(b *testing.B) {
 	const series, days = 80_000, 30
 	labels := make([]Labels, series)
 	for i := range labels {
-		labels[i] = Labels{Scope: fmt.Sprintf("scope-%03d", i/400), Metric: fmt.Sprintf("metric-%d", i/100%4), Unit: "h",
-			Groupby: metering.Attributes{{Name: "flavor", Value: fmt.Sprintf("flavor-%02d", i%12)}, {Name: "id", Value: fmt.Sprint(i)}}}
+		labels[i] = Labels{
+			Scope: fmt.Sprintf("scope-%03d", i/400), Metric: fmt.Sprintf("metric-%d", i/100%4), Unit: "h",
+			Groupby: metering.Attributes{{Name: "flavor", Value: fmt.Sprintf("flavor-%02d", i%12)}, {Name: "id", Value: fmt.Sprint(i)}},
+		}
 	}
 	q := &Query{Range: span("2026-04-01", "2026-05-01"), Bucket: period.Day, Groups: []string{"scope", "flavor"}}
 	sums := make([]rollup.Sums, 1000)

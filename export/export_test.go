@@ -130,9 +130,9 @@ break",,GiB,1000,0.25,EUR
 `,
 		table: `
 begin                      end                        scope_name      attr:unit  unit   qty  cost EUR
-2026-11-01T01:00:00+01:00  2026-11-02T00:00:00+01:00  Zoë, "the" one  =1+1                    1200.00
+2026-11-01T01:00:00+01:00  2026-11-02T00:00:00+01:00  Zoë, "the" one  =1+1                    1200
 2026-11-01T01:00:00+01:00  2026-11-02T00:00:00+01:00  line�break                 GiB   1000      0.25
-2026-11-02T00:00:00+01:00  2026-11-03T00:00:00+01:00  a�\              x         h        0      0.00
+2026-11-02T00:00:00+01:00  2026-11-03T00:00:00+01:00  a�\              x         h        0      0
 total                                                                                         1200.25
 `,
 	},
@@ -246,7 +246,7 @@ func TestBrokenPipe(t *testing.T) {
 				break
 			}
 		}
-		if err != errBroken || w.Close(costs.Total{}) != errBroken || p.writes != 1 {
+		if !errors.Is(err, errBroken) || !errors.Is(w.Close(costs.Total{}), errBroken) || p.writes != 1 {
 			t.Errorf("got %v after %d writes", err, p.writes)
 		}
 	}

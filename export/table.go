@@ -11,8 +11,8 @@ import (
 )
 
 // Table writes a report as an aligned table for a terminal: the columns of the CSV, but with the currency in the head of
-// the costs, and a last line with the total. Numbers have as many decimals as the longest of their column, so that their
-// points are aligned. It keeps all rows until Close.
+// the costs, and a last line with the total. Numbers are rounded for the eye, half to even: to 2 decimals from 1 up, to 4
+// digits below; the CSV has them exactly. Their points are aligned. It keeps all rows until Close.
 type Table struct {
 	report
 	w    io.Writer
@@ -85,30 +85,35 @@ func (t *Table) Close(total costs.Total) error {
 }
 
 func (t *Table) add(texts []string, unit string, qty money.Decimal, mixed bool, cost money.Decimal) {
-	t.rows = append(t.rows, append(texts, printable(unit), string(appendQty(nil, qty, mixed)), cost.String()))
+	t.rows = append(t.rows, append(texts, printable(unit), string(appendQty(nil, rounded(qty), mixed)), rounded(cost).String()))
 }
 
-// alignPoints gives all numbers of a column the same decimals.
+// rounded returns a number as people want to read it.
+func rounded(d money.Decimal) money.Decimal {
+	fraction, small := strings.CutPrefix(strings.TrimPrefix(d.String(), "-"), "0.")
+	if !small {
+		return d.Round(2)
+	}
+	zeros := len(fraction) - len(strings.TrimLeft(fraction, "0"))
+	return d.Round(int32(zeros) + 4)
+}
+
+// alignPoints gives all numbers of a column the same width after their point.
 func (t *Table) alignPoints(column int) {
-	decimals := func(s string) int {
-		_, fraction, _ := strings.Cut(s, ".")
-		return len(fraction)
+	after := func(s string) int { // the point included
+		_, fraction, found := strings.Cut(s, ".")
+		if !found {
+			return 0
+		}
+		return 1 + len(fraction)
 	}
 	most := 0
 	numbers := t.rows[1:]
 	for _, row := range numbers {
-		most = max(most, decimals(row[column]))
+		most = max(most, after(row[column]))
 	}
 	for _, row := range numbers {
-		s := row[column]
-		if s == "" || most == 0 {
-			continue
-		}
-		zeros := strings.Repeat("0", most-decimals(s))
-		if !strings.Contains(s, ".") {
-			s += "."
-		}
-		row[column] = s + zeros
+		row[column] += strings.Repeat(" ", most-after(row[column]))
 	}
 }
 

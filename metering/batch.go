@@ -22,7 +22,9 @@ func (b *Batch) Halves() (first, second *Batch, ok bool) {
 		x, y := *b, *b
 		x.Scopes, y.Scopes = b.Scopes[:n], b.Scopes[n:]
 		part := func(h *Batch) {
-			has := func(s *Scope) bool { return slices.Contains(h.Scopes, s) }
+			has := func(s *Scope) bool {
+				return slices.ContainsFunc(h.Scopes, func(mine *Scope) bool { return mine.Ref == s.Ref })
+			}
 			h.Usage, h.Failed, h.Findings = nil, nil, nil
 			for _, u := range b.Usage {
 				if has(u.Scope) {

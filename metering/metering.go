@@ -220,7 +220,7 @@ type Lease struct {
 	Scope    *Scope
 	Run      period.Run
 	Attempts int // of the first window, before this one
-	Points   int // of the scope's latest window with charges; 0 if there is none
+	Points   int // of the scope's window before the run; a guess at what the run will bring
 }
 
 // LeaseRequest says which windows a worker would take.

@@ -11,8 +11,15 @@ import (
 
 func TestParseRatio(t *testing.T) {
 	for _, c := range []struct{ in, want string }{
-		{"1", "1"}, {"-1.50", "-1.5"}, {"1/1048576", "1/1048576"}, {" 3600 / 1e6 ", "3600/1000000"}, {"1/-3", "-1/3"}, {"-1/-3", "1/3"},
-		{"5/1", "5"}, {"0/7", "0/7"}, {"0.5/0.25", "0.5/0.25"},
+		{"1", "1"},
+		{"-1.50", "-1.5"},
+		{"1/1048576", "1/1048576"},
+		{" 3600 / 1e6 ", "3600/1000000"},
+		{"1/-3", "-1/3"},
+		{"-1/-3", "1/3"},
+		{"5/1", "5"},
+		{"0/7", "0/7"},
+		{"0.5/0.25", "0.5/0.25"},
 	} {
 		r, err := ParseRatio(c.in)
 		if err != nil || r.String() != c.want {
@@ -38,8 +45,14 @@ func TestRatioEqual(t *testing.T) {
 		a, b Ratio
 		want bool
 	}{
-		{r("1/2"), r("2/4"), true}, {r("0.5"), r("1/2"), true}, {Ratio{}, r("0"), true}, {r("0/5"), Ratio{}, true},
-		{r("1/3"), r("0.333333"), false}, {One, r("1.0"), true}, {r("-1/2"), r("1/2"), false}, {Ratio{}, One, false},
+		{r("1/2"), r("2/4"), true},
+		{r("0.5"), r("1/2"), true},
+		{Ratio{}, r("0"), true},
+		{r("0/5"), Ratio{}, true},
+		{r("1/3"), r("0.333333"), false},
+		{One, r("1.0"), true},
+		{r("-1/2"), r("1/2"), false},
+		{Ratio{}, One, false},
 	} {
 		if c.a.Equal(c.b) != c.want || c.b.Equal(c.a) != c.want {
 			t.Errorf("%s = %s: want %t", c.a, c.b, c.want)

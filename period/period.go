@@ -91,40 +91,39 @@ func (b Bucket) Start(t time.Time, zone *time.Location) time.Time {
 		return t
 	case Hour:
 		return startOfHour(t.In(zone)).UTC()
+	default:
+		return StartOf(b.firstDay(Date(t, zone)), zone)
 	}
-	return startOfDay(b.firstDay(dayOf(t, zone)), zone)
 }
 
 // Next returns the first instant of the bucket after the one that contains t: the end of t's bucket.
 func (b Bucket) Next(t time.Time, zone *time.Location) time.Time {
+	first := b.firstDay(Date(t, zone))
 	switch b {
 	case Whole:
 		return t
 	case Hour:
 		return nextHour(t.In(zone)).UTC()
-	}
-	first := b.firstDay(dayOf(t, zone))
-	switch b {
 	case Day:
-		return startOfDay(first.AddDate(0, 0, 1), zone)
+		return StartOf(first.AddDate(0, 0, 1), zone)
 	case Week:
-		return startOfDay(first.AddDate(0, 0, 7), zone)
-	default:
-		return startOfDay(first.AddDate(0, 1, 0), zone)
+		return StartOf(first.AddDate(0, 0, 7), zone)
+	case Month:
+		return StartOf(first.AddDate(0, 1, 0), zone)
 	}
+	panic("period: unknown bucket")
 }
 
-// firstDay returns the first civil day of a day's bucket.
+// firstDay returns the first civil day of a day's bucket; for what is no calendar bucket, the day.
 func (b Bucket) firstDay(day time.Time) time.Time {
 	switch b {
-	case Day:
-		return day
 	case Week:
 		return day.AddDate(0, 0, -(int(day.Weekday())+6)%7)
 	case Month:
 		return day.AddDate(0, 0, 1-day.Day())
+	default:
+		return day
 	}
-	panic("period: unknown bucket")
 }
 
 func startOfHour(l time.Time) time.Time {
@@ -153,21 +152,21 @@ func offset(t time.Time) time.Duration {
 	return time.Duration(seconds) * time.Second
 }
 
-// dayOf returns the civil day that t belongs to. Civil days are written as their midnight in UTC.
-func dayOf(t time.Time, zone *time.Location) time.Time {
+// Date returns the civil day that t belongs to in the zone. Civil days are written as their midnight in UTC.
+func Date(t time.Time, zone *time.Location) time.Time {
 	y, m, d := t.In(zone).Date()
 	day := time.Date(y, m, d, 0, 0, 0, 0, time.UTC)
 	for { // clocks that fall back over midnight show the old day once more
 		next := day.AddDate(0, 0, 1)
-		if startOfDay(next, zone).After(t) {
+		if StartOf(next, zone).After(t) {
 			return day
 		}
 		day = next
 	}
 }
 
-// startOfDay returns the first instant at which the zone's clock shows the civil day or a later one.
-func startOfDay(day time.Time, zone *time.Location) time.Time {
+// StartOf returns the first instant of a civil day: the first at which the zone's clock shows the civil day or a later one.
+func StartOf(day time.Time, zone *time.Location) time.Time {
 	const farthest = 26 * time.Hour // more than any clock ever was from UTC
 	for t := day.Add(-farthest).In(zone); ; {
 		start := day.Add(-offset(t)) // if the offset of t is still that of then
@@ -191,7 +190,7 @@ func ParseTime(s string, zone *time.Location) (time.Time, error) {
 	if err != nil {
 		return time.Time{}, fmt.Errorf("%q is no time; write it like 2026-11-21T14:00:00Z, or a day in the billing zone like 2026-11-21", s)
 	}
-	return startOfDay(t, zone), nil
+	return StartOf(t, zone), nil
 }
 
 // Format writes t in the zone as RFC 3339 in whole seconds, with Z for UTC.

@@ -111,7 +111,7 @@ func integer(text []byte, places int32) (word128, []byte) {
 	for range zeros {
 		top, low = times10(top, low, 0)
 	}
-	hi, lo := bits.Mul64(top, 1e18)
+	hi, lo := bits.Mul64(top, 1_000_000_000_000_000_000)
 	lo, carry := bits.Add64(lo, low, 0)
 	hi += carry
 	w := word128{hi<<1 | lo>>63, lo << 1}
@@ -123,8 +123,8 @@ func integer(text []byte, places int32) (word128, []byte) {
 
 // times10 returns (top × 10^18 + low) × 10 + digit, in the same two parts.
 func times10(top, low, digit uint64) (uint64, uint64) {
-	first := low / 1e17
-	return top*10 + first, (low-first*1e17)*10 + digit
+	first := low / 100_000_000_000_000_000
+	return top*10 + first, (low-first*100_000_000_000_000_000)*10 + digit
 }
 
 // fits reports whether the column can be written, and read again.

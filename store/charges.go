@@ -2,12 +2,9 @@ package store
 
 import (
 	"context"
-	"database/sql/driver"
 	"fmt"
 	"strconv"
 	"time"
-
-	"github.com/jmoiron/sqlx"
 
 	"ratebook/money"
 )
@@ -59,12 +56,9 @@ func (s *Store) ensurePartitions(ctx context.Context, begin, end time.Time) erro
 	return nil
 }
 
-// copier loads charges by PostgreSQL's COPY. It writes the rows' text itself and hands it to the driver in blocks: through
-// database/sql, row by row, it would take twice the time. The connection is busy until the copier is done.
+// copier loads charges by PostgreSQL's COPY.
 type copier struct {
-	conn *sqlx.Conn
-	stmt copyStatement
-	rows []byte
+	*copying
 
 	scope  int64     // of the row before
 	begin  time.Time // and
@@ -72,28 +66,9 @@ type copier struct {
 	same   []byte // its text up to the series
 }
 
-// copyStatement is what lib/pq's COPY statements can do.
-type copyStatement interface {
-	CopyData(ctx context.Context, rows string) (driver.Result, error)
-	Exec(args []driver.Value) (driver.Result, error)
-	Close() error
-}
-
-const copyBlock = 64 << 10
-
 func copyCharges(ctx context.Context, t *tx, p *partition) (loader, error) {
-	l := &copier{conn: t.conn, rows: make([]byte, 0, copyBlock+1024)}
-	err := t.conn.Raw(func(c any) error {
-		stmt, err := c.(driver.ConnPrepareContext).PrepareContext(ctx, "copy "+p.table+" (scope, begins_at, period, series, seq, qty, price) from stdin")
-		if err == nil {
-			l.stmt = stmt.(copyStatement)
-		}
-		return err
-	})
-	if err != nil {
-		return nil, fmt.Errorf("store: copy charges: %w", err)
-	}
-	return l, nil
+	c, err := startCopy(ctx, t, p.table, "scope, begins_at, period, series, seq, qty, price")
+	return &copier{copying: c}, err
 }
 
 func (l *copier) add(ctx context.Context, scope int64, begin time.Time, period, series int64, seq int, qty, price money.Decimal) error {
@@ -107,45 +82,7 @@ func (l *copier) add(ctx context.Context, scope int64, begin time.Time, period, 
 	b = append(strconv.AppendInt(b, series, 10), '\t')
 	b = append(strconv.AppendInt(b, int64(seq), 10), '\t')
 	b = append(qty.Append(b), '\t')
-	b = append(price.Append(b), '\n')
-	l.rows = b
-	if len(b) < copyBlock {
-		return nil
-	}
-	return l.flush(ctx)
-}
-
-func (l *copier) flush(ctx context.Context) error {
-	if len(l.rows) == 0 {
-		return nil
-	}
-	err := l.conn.Raw(func(any) error {
-		_, err := l.stmt.CopyData(ctx, string(l.rows[:len(l.rows)-1])) // it ends the last row itself
-		return err
-	})
-	l.rows = l.rows[:0]
-	if err != nil {
-		return fmt.Errorf("store: copy charges: %w", err)
-	}
-	return nil
-}
-
-func (l *copier) done(ctx context.Context) error {
-	if err := l.flush(ctx); err != nil {
-		return err
-	}
-	err := l.conn.Raw(func(any) error {
-		_, err := l.stmt.Exec(nil) // what was wrong with a row shows up only here
-		return err
-	})
-	if err != nil {
-		return fmt.Errorf("store: copy charges: %w", err)
-	}
-	return nil
-}
-
-func (l *copier) close() {
-	_ = l.conn.Raw(func(any) error { return l.stmt.Close() }) // after done there is nothing left to fail; else we fail already
+	return l.row(ctx, append(price.Append(b), '\n'))
 }
 
 // inserter loads charges by statements of many rows.

@@ -22,6 +22,8 @@ type dialect struct {
 
 	commitPoints int // the most points of one commit, to keep transactions short
 
+	seriesIDs   string // as many new ids of series as the parameter says
+	loadSeries  func(ctx context.Context, t *tx, all []newSeries) error
 	loadCharges func(ctx context.Context, t *tx, p *partition) (loader, error)
 }
 
@@ -35,6 +37,8 @@ var postgresDialect = dialect{
 	bindTime:     "CAST(? AS timestamptz)",
 	unixTime:     "CAST(extract(epoch FROM %s) AS bigint)",
 	commitPoints: 200_000,
+	seriesIDs:    "SELECT nextval('series_id_seq') FROM generate_series(1, ?)",
+	loadSeries:   copySeries,
 	loadCharges:  copyCharges,
 }
 
@@ -46,7 +50,10 @@ var sqliteDialect = dialect{
 	bindTime:     "CAST(? AS integer)",
 	unixTime:     "%s",
 	commitPoints: 40_000, // so that a transaction stays well under a quarter of a second
-	loadCharges:  insertCharges,
+	seriesIDs: `WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?)
+		SELECT COALESCE((SELECT seq FROM sqlite_sequence WHERE name = 'series'), 0) + i FROM n`,
+	loadSeries:  insertSeries,
+	loadCharges: insertCharges,
 }
 
 // add returns SQL for the exact sum of two decimals.

@@ -2,9 +2,11 @@ package store
 
 import (
 	"context"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strconv"
 
 	"github.com/jmoiron/sqlx"
 
@@ -49,32 +51,71 @@ func (s *Store) seriesRefs(ctx context.Context, t *tx, usage []metering.Usage) (
 	}
 
 	fresh = map[metering.Fingerprint]seriesRef{}
-	if err := t.findSeries(ctx, fresh, prints, unknown); err != nil {
+	next, err := t.nextSlots(ctx, usage, unknown)
+	if err != nil {
 		return nil, nil, err
 	}
-	missing := map[metering.Fingerprint]int{} // one usage each: several may be of one series
+	var perhaps []int // those whose scope and metric have series at all
 	for _, i := range unknown {
-		if _, ok := fresh[prints[i]]; !ok {
-			missing[prints[i]] = i
+		if next[ownerOf(&usage[i])] > 0 {
+			perhaps = append(perhaps, i)
 		}
 	}
-	if len(missing) > 0 {
-		order := make([]int, 0, len(missing))
-		for _, i := range missing {
-			order = append(order, i)
+	if err := t.findSeries(ctx, fresh, usage, prints, perhaps); err != nil {
+		return nil, nil, err
+	}
+	var missing []int
+	for _, i := range unknown {
+		if _, ok := fresh[prints[i]]; ok {
+			continue
 		}
-		slices.Sort(order)
-		if err := t.addSeries(ctx, usage, prints, order); err != nil {
-			return nil, nil, err
-		}
-		if err := t.findSeries(ctx, fresh, prints, order); err != nil {
-			return nil, nil, err
-		}
+		o := ownerOf(&usage[i])
+		fresh[prints[i]] = seriesRef{slot: next[o]} // several usages may be of one series
+		next[o]++
+		missing = append(missing, i)
+	}
+	if err := t.addSeries(ctx, fresh, usage, prints, missing); err != nil {
+		return nil, nil, err
 	}
 	for _, i := range unknown {
 		found[i] = fresh[prints[i]]
 	}
 	return found, fresh, nil
+}
+
+// seriesOwner is what slots are counted for.
+type seriesOwner struct{ scope, metric int64 }
+
+func ownerOf(u *metering.Usage) seriesOwner { return seriesOwner{u.Scope.Ref, u.Metric.Ref} }
+
+// nextSlots returns the first free slots of the scopes and metrics of some usage. The lease on the scopes keeps others
+// from taking them meanwhile.
+func (t *tx) nextSlots(ctx context.Context, usage []metering.Usage, which []int) (map[seriesOwner]int32, error) {
+	next := map[seriesOwner]int32{}
+	for part := range slices.Chunk(scopesOf(usage, which), 500) {
+		query, args := in("SELECT scope, metric, MAX(slot) + 1 FROM series WHERE scope IN (?) GROUP BY scope, metric", part)
+		err := t.each(ctx, func(rows *sqlx.Rows) error {
+			var o seriesOwner
+			var n int32
+			if err := rows.Scan(&o.scope, &o.metric, &n); err != nil {
+				return fmt.Errorf("store: series: %w", err)
+			}
+			next[o] = n
+			return nil
+		}, query, args...)
+		if err != nil {
+			return nil, err
+		}
+	}
+	return next, nil
+}
+
+func scopesOf(usage []metering.Usage, which []int) []int64 {
+	scopes := map[int64]bool{}
+	for _, i := range which {
+		scopes[usage[i].Scope.Ref] = true
+	}
+	return keys(scopes)
 }
 
 // remember keeps series that are stored for good.
@@ -89,61 +130,102 @@ func (s *Store) remember(fresh map[metering.Fingerprint]seriesRef) {
 	}
 }
 
-// findSeries looks up the fingerprints of some usage.
-func (t *tx) findSeries(ctx context.Context, found map[metering.Fingerprint]seriesRef, prints []metering.Fingerprint, which []int) error {
-	for part := range slices.Chunk(which, 500) {
+// A process that has just started knows no series: from that many unknown ones on it reads all of their scopes at once.
+const manySeries = 200
+
+// findSeries looks up some usage's series.
+func (t *tx) findSeries(ctx context.Context, found map[metering.Fingerprint]seriesRef, usage []metering.Usage, prints []metering.Fingerprint, which []int) error {
+	scan := func(rows *sqlx.Rows) error {
+		var print []byte
+		var ref seriesRef
+		if err := rows.Scan(&print, &ref.id, &ref.slot); err != nil {
+			return fmt.Errorf("store: series: %w", err)
+		}
+		found[metering.Fingerprint(print)] = ref
+		return nil
+	}
+	if len(which) > manySeries {
+		for part := range slices.Chunk(scopesOf(usage, which), 500) {
+			query, args := in("SELECT fingerprint, id, slot FROM series WHERE scope IN (?)", part)
+			if err := t.each(ctx, scan, query, args...); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	for part := range slices.Chunk(which, 50) {
 		wanted := make([][]byte, len(part))
 		for i, w := range part {
 			wanted[i] = prints[w][:]
 		}
 		query, args := in("SELECT fingerprint, id, slot FROM series WHERE fingerprint IN (?)", wanted)
-		err := t.each(ctx, func(rows *sqlx.Rows) error {
-			var print []byte
-			var ref seriesRef
-			if err := rows.Scan(&print, &ref.id, &ref.slot); err != nil {
-				return fmt.Errorf("store: series: %w", err)
-			}
-			found[metering.Fingerprint(print)] = ref
-			return nil
-		}, query, args...)
-		if err != nil {
+		if err := t.each(ctx, scan, query, args...); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// addSeries stores new series. The lease on their scopes keeps others from counting the same slots.
-func (t *tx) addSeries(ctx context.Context, usage []metering.Usage, prints []metering.Fingerprint, which []int) error {
-	type owner struct{ scope, metric int64 }
-	scopes := map[int64]bool{}
-	for _, i := range which {
-		scopes[usage[i].Scope.Ref] = true
+// newSeries is a series to be stored.
+type newSeries struct {
+	id, scope, metric int64
+	slot              int32
+	unit              string
+	groupby, metadata string // JSON
+	print             []byte
+}
+
+// addSeries stores new series, whose slots are in fresh, and notes their ids there.
+func (t *tx) addSeries(ctx context.Context, fresh map[metering.Fingerprint]seriesRef, usage []metering.Usage, prints []metering.Fingerprint, which []int) error {
+	if len(which) == 0 {
+		return nil
 	}
-	next := map[owner]int32{}
-	for part := range slices.Chunk(keys(scopes), 500) {
-		query, args := in("SELECT scope, metric, MAX(slot) + 1 FROM series WHERE scope IN (?) GROUP BY scope, metric", part)
-		err := t.each(ctx, func(rows *sqlx.Rows) error {
-			var o owner
-			var n int32
-			if err := rows.Scan(&o.scope, &o.metric, &n); err != nil {
-				return fmt.Errorf("store: series: %w", err)
-			}
-			next[o] = n
-			return nil
-		}, query, args...)
-		if err != nil {
+	var ids []int64
+	if err := t.list(ctx, &ids, t.d.seriesIDs, len(which)); err != nil {
+		return err
+	}
+	all := make([]newSeries, len(which))
+	for k, i := range which {
+		u := &usage[i]
+		ref := seriesRef{id: ids[k], slot: fresh[prints[i]].slot}
+		fresh[prints[i]] = ref
+		all[k] = newSeries{ref.id, u.Scope.Ref, u.Metric.Ref, ref.slot, u.Metric.Unit, attributesJSON(u.Groupby), attributesJSON(u.Metadata), prints[i][:]}
+	}
+	return t.d.loadSeries(ctx, t, all)
+}
+
+const seriesColumns = "id, scope, metric, slot, unit, groupby, metadata, fingerprint"
+
+func copySeries(ctx context.Context, t *tx, all []newSeries) error {
+	c, err := startCopy(ctx, t, "series", seriesColumns)
+	if err != nil {
+		return err
+	}
+	defer c.close()
+	for i := range all {
+		s := &all[i]
+		b := c.rows
+		for _, n := range [...]int64{s.id, s.scope, s.metric, int64(s.slot)} {
+			b = append(strconv.AppendInt(b, n, 10), '\t')
+		}
+		for _, text := range [...]string{s.unit, s.groupby, s.metadata} {
+			b = append(appendCopyText(b, text), '\t')
+		}
+		b = append(hex.AppendEncode(append(b, `\\x`...), s.print), '\n')
+		if err := c.row(ctx, b); err != nil {
 			return err
 		}
 	}
-	values := make([]any, 0, 7*len(which))
-	for _, i := range which {
-		u := &usage[i]
-		o := owner{u.Scope.Ref, u.Metric.Ref}
-		values = append(values, o.scope, o.metric, next[o], u.Metric.Unit, attributesJSON(u.Groupby), attributesJSON(u.Metadata), prints[i][:])
-		next[o]++
+	return c.done(ctx)
+}
+
+func insertSeries(ctx context.Context, t *tx, all []newSeries) error {
+	values := make([]any, 0, 8*len(all))
+	for i := range all {
+		s := &all[i]
+		values = append(values, s.id, s.scope, s.metric, s.slot, s.unit, s.groupby, s.metadata, s.print)
 	}
-	return t.insertRows(ctx, "INSERT INTO series (scope, metric, slot, unit, groupby, metadata, fingerprint)", "", 7, values)
+	return t.insertRows(ctx, "INSERT INTO series ("+seriesColumns+")", "", 8, values)
 }
 
 func keys[K comparable, V any](m map[K]V) []K {

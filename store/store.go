@@ -139,13 +139,20 @@ type tx struct {
 	d    *dialect
 }
 
-// update runs fn in a read-write transaction that commits if fn returns nil.
+// update runs fn in a read-write transaction that commits if fn returns nil. fn may run several times: the database may
+// end one of two transactions that wait for each other.
 func (s *Store) update(ctx context.Context, fn func(t *tx) error) error {
 	if s.d.oneWriter {
 		s.writing.Lock()
 		defer s.writing.Unlock()
 	}
-	return s.run(ctx, nil, fn)
+	const attempts = 3
+	for i := 1; ; i++ {
+		err := s.run(ctx, nil, fn)
+		if i == attempts || class(err) != classRollback {
+			return err
+		}
+	}
 }
 
 // view runs fn in a read-only transaction that sees one state of the database throughout.
@@ -179,14 +186,22 @@ func unavailable(err error) error {
 	if err == nil || fault.KindOf(err) != fault.Internal {
 		return err
 	}
-	class := ""
-	if e, ok := errors.AsType[*pq.Error](err); ok {
-		class = string(e.Code[:2])
-	}
-	if class == "08" || class == "53" || class == "57" || errors.Is(err, sql.ErrConnDone) || isNetwork(err) {
+	c := class(err)
+	if c == "08" || c == "53" || c == "57" || c == classRollback || errors.Is(err, sql.ErrConnDone) || isNetwork(err) {
 		return fault.Wrap(fault.Unavailable, err, "the database does not answer")
 	}
 	return err
+}
+
+// classRollback is the class of deadlocks and of serialization failures.
+const classRollback = "40"
+
+// class returns the class of a PostgreSQL error, empty for others.
+func class(err error) string {
+	if e, ok := errors.AsType[*pq.Error](err); ok {
+		return string(e.Code[:2])
+	}
+	return ""
 }
 
 func (t *tx) exec(ctx context.Context, query string, args ...any) (int64, error) {

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -48,15 +49,28 @@ func (t *tx) plan(ctx context.Context, length time.Duration, horizon time.Time) 
 	if err != nil || more {
 		return late, more, err
 	}
-	var rows []struct {
+	type unplanned struct {
 		ID        int64
 		PlannedTo timestamp `db:"planned_to"`
 	}
-	err = t.list(ctx, &rows, "SELECT id, planned_to FROM scopes WHERE active AND planned_to < ? AND "+t.d.seconds("planned_to")+
-		" % ? = 0 ORDER BY planned_to LIMIT ? "+t.d.skipLocked, at(horizon), int64(length/time.Second), planScopes)
+	var rows []unplanned
+	const behind = "SELECT id, planned_to FROM scopes WHERE active AND planned_to < ? AND "
+	err = t.list(ctx, &rows, behind+t.d.seconds("planned_to")+" % ? = 0 ORDER BY planned_to LIMIT ?", at(horizon), int64(length/time.Second), planScopes)
 	if err != nil || len(rows) == 0 {
 		return late, false, err
 	}
+	found := len(rows)
+	refs := make([]int64, found)
+	for i, r := range rows {
+		refs[i] = r.ID
+	}
+	// locked in the order that commits lock in; what another planner has done meanwhile drops out
+	rows = rows[:0]
+	query, args := in(behind+"id IN (?) ORDER BY id "+t.d.forUpdate, at(horizon), refs)
+	if err := t.list(ctx, &rows, query, args...); err != nil || len(rows) == 0 {
+		return late, err == nil, err
+	}
+	slices.SortFunc(rows, func(a, b unplanned) int { return a.PlannedTo.Compare(b.PlannedTo.Time) })
 	// the scopes that lag most go first, a part of their way if it is long
 	to := rows[0].PlannedTo.Add(time.Duration(max(1, planWindows/len(rows))) * length)
 	if to.After(horizon) {
@@ -69,7 +83,7 @@ func (t *tx) plan(ctx context.Context, length time.Duration, horizon time.Time) 
 		}
 	}
 	n, err = t.planScopes(ctx, ids, length, to)
-	return late + n, len(ids) < len(rows) || to.Before(horizon) || len(rows) == planScopes, err
+	return late + n, len(ids) < found || to.Before(horizon) || found == planScopes, err
 }
 
 // planOldPeriod plans scopes whose next window is not on the grid of the period, because the period was changed: windows
@@ -78,10 +92,10 @@ func (t *tx) planOldPeriod(ctx context.Context, length time.Duration, horizon ti
 	var rows []struct {
 		ID        int64
 		PlannedTo timestamp `db:"planned_to"`
-		Seconds   int64
+		Length    int64 // seconds
 	}
 	err = t.list(ctx, &rows, `SELECT s.id, s.planned_to, COALESCE((SELECT w.period FROM windows w WHERE w.scope = s.id AND w.begins_at < s.planned_to
-			ORDER BY w.begins_at DESC LIMIT 1), 0) AS seconds
+			ORDER BY w.begins_at DESC LIMIT 1), 0) AS length
 		FROM scopes s WHERE s.active AND s.planned_to < ? AND `+t.d.seconds("s.planned_to")+" % ? <> 0 ORDER BY s.planned_to "+t.d.skipLocked,
 		at(horizon), int64(length/time.Second))
 	if err != nil {
@@ -90,7 +104,7 @@ func (t *tx) planOldPeriod(ctx context.Context, length time.Duration, horizon ti
 	type chain struct{ begin, seconds int64 }
 	chains := map[chain][]int64{}
 	for _, r := range rows {
-		c := chain{r.PlannedTo.Unix(), r.Seconds}
+		c := chain{r.PlannedTo.Unix(), r.Length}
 		chains[c] = append(chains[c], r.ID)
 	}
 	for c, ids := range chains {
@@ -232,14 +246,14 @@ func (t *tx) runs(ctx context.Context, token int64, ids []int64, open string, op
 	for i := range scopes {
 		byRef[scopes[i].ID] = &metering.Lease{Token: token, Scope: scopes[i].scope()}
 	}
-	args = append(append(append([]any{}, openArgs...), ids), openArgs...)
-	query, args = in(`WITH f AS (
-			SELECT s.id AS scope, (SELECT MIN(w.begins_at) FROM windows w WHERE w.scope = s.id AND `+open+`) AS first
-			FROM scopes s WHERE s.id IN (?)
+	args = slices.Concat(openArgs, openArgs, []any{ids}, openArgs)
+	first := "FROM windows w WHERE w.scope = s.id AND " + open + " ORDER BY w.begins_at LIMIT 1"
+	query, args = in(`WITH f AS MATERIALIZED (
+			SELECT s.id AS scope, (SELECT w.begins_at `+first+`) AS first, (SELECT w.period `+first+`) AS length FROM scopes s WHERE s.id IN (?)
 		)
 		SELECT w.scope, w.begins_at, w.period, w.attempts,
 			(SELECT p.points FROM windows p WHERE p.scope = f.scope AND p.begins_at < f.first ORDER BY p.begins_at DESC LIMIT 1) AS before
-		FROM f JOIN windows w ON w.scope = f.scope AND w.begins_at >= f.first AND w.begins_at < `+t.d.laterBy("f.first", "24 * w.period")+`
+		FROM f JOIN windows w ON w.scope = f.scope AND w.begins_at >= f.first AND w.begins_at < `+t.d.laterBy("f.first", "24 * f.length")+`
 		WHERE `+open+` ORDER BY w.scope, w.begins_at`, args...)
 	err := t.each(ctx, func(rows *sqlx.Rows) error {
 		var (

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"ratebook/metering"
 	"ratebook/money"
@@ -21,7 +22,7 @@ type grid struct {
 
 // gridOf returns the grid of count windows of the run from the one with the given index.
 func gridOf(run period.Run, window, count int) grid {
-	return grid{run.Window(window).End.Unix(), int64(run.Length.Seconds()), window, count}
+	return grid{run.Window(window).End.Unix(), int64(run.Length / time.Second), window, count}
 }
 
 // last returns the end of the last window in Unix seconds.

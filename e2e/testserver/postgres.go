@@ -25,11 +25,17 @@ import (
 )
 
 // Main runs a package's tests and then stops the PostgreSQL server they shared. Without it the server ends a moment
-// after the test binary does.
+// after the test binary does. Then it calls after, to tidy up what else the tests shared.
 //
 //	func TestMain(m *testing.M) { testserver.Main(m) }
-func Main(m *testing.M) {
+func Main(m *testing.M, after ...func() error) {
 	code := m.Run()
+	for _, f := range after {
+		if err := f(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = max(code, 1)
+		}
+	}
 	if started != nil {
 		if err := started.end(); err != nil {
 			fmt.Fprintln(os.Stderr, err)

@@ -141,10 +141,11 @@ CREATE TABLE hashmap_rules (
 );
 
 -- slot counts the series of one scope and metric from 0; slot / 96 is the chunk of the packs that sum it.
+-- No foreign keys here and in charges: the store writes both in bulk, and checks would halve its speed.
 CREATE TABLE series (
     id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    scope       int NOT NULL REFERENCES scopes,
-    metric      int NOT NULL REFERENCES metrics,
+    scope       int NOT NULL,
+    metric      int NOT NULL,
     slot        int NOT NULL,
     unit        text NOT NULL,
     groupby     json NOT NULL,
@@ -154,7 +155,6 @@ CREATE TABLE series (
 );
 
 -- Current charges only. Partitioned by UTC month of begins_at; the store makes partitions ahead.
--- No foreign keys: the store inserts series and charges in one transaction, and checks would halve its speed.
 CREATE TABLE charges (
     scope     int NOT NULL,
     begins_at timestamptz NOT NULL,

@@ -142,10 +142,11 @@ CREATE TABLE hashmap_rules (
 );
 
 -- slot counts the series of one scope and metric from 0; slot / 96 is the chunk of the packs that sum it.
+-- No foreign keys here and in charges: the store writes both in bulk, and checks would halve its speed.
 CREATE TABLE series (
     id          integer PRIMARY KEY AUTOINCREMENT,
-    scope       integer NOT NULL REFERENCES scopes,
-    metric      integer NOT NULL REFERENCES metrics,
+    scope       integer NOT NULL,
+    metric      integer NOT NULL,
     slot        integer NOT NULL,
     unit        text NOT NULL,
     groupby     text NOT NULL,
@@ -155,7 +156,6 @@ CREATE TABLE series (
 );
 
 -- Current charges only.
--- No foreign keys: the store inserts series and charges in one transaction, and checks would halve its speed.
 CREATE TABLE charges (
     scope     integer NOT NULL,
     begins_at timestamp NOT NULL,

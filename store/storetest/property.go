@@ -39,7 +39,7 @@ func (e *env) anySequence(seed uint64, steps int) {
 				samples := make([]string, b.Run.Count)
 				for i := range samples {
 					if r.IntN(4) > 0 {
-						samples[i] = fmt.Sprintf("%d.%03d@%d.%012d", r.IntN(5), r.IntN(1000), r.IntN(5)-2, r.Int64N(1e12))
+						samples[i] = fmt.Sprintf("%d.%03d@%d.%012d", r.IntN(5), r.IntN(1000), r.IntN(5)-2, r.Int64N(1_000_000_000_000))
 					}
 				}
 				e.fill(b, s, []string{"cpu", "ram"}[r.IntN(2)], attrs("id", fmt.Sprint(r.IntN(5))), samples...)

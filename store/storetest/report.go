@@ -65,7 +65,7 @@ func (e *env) reported(zone string, length time.Duration, seed uint64) {
 				samples := make([]string, run.Count)
 				for i := range samples {
 					if r.IntN(3) > 0 {
-						samples[i] = fmt.Sprintf("%d.%06d@%d.%012d", r.IntN(5)-1, r.IntN(1e6), r.IntN(9)-2, r.Int64N(1e12))
+						samples[i] = fmt.Sprintf("%d.%06d@%d.%012d", r.IntN(5)-1, r.IntN(1_000_000), r.IntN(9)-2, r.Int64N(1_000_000_000_000))
 					}
 				}
 				e.fill(b, s, pick("cpu", "cores", "ram", "net"), groupby, samples...)
