@@ -165,7 +165,7 @@ func (s *Store) run(ctx context.Context, o *sql.TxOptions, fn func(t *tx) error)
 	if err != nil {
 		return unavailable(err)
 	}
-	defer conn.Close()
+	defer func() { _ = conn.Close() }() // only back to the pool
 	t, err := conn.BeginTxx(ctx, o)
 	if err != nil {
 		return unavailable(err)

@@ -92,7 +92,7 @@ func (t *tx) planOldPeriod(ctx context.Context, length time.Duration, horizon ti
 	var rows []struct {
 		ID        int64
 		PlannedTo timestamp `db:"planned_to"`
-		Length    int64 // seconds
+		Length    int64     // seconds
 	}
 	err = t.list(ctx, &rows, `SELECT s.id, s.planned_to, COALESCE((SELECT w.period FROM windows w WHERE w.scope = s.id AND w.begins_at < s.planned_to
 			ORDER BY w.begins_at DESC LIMIT 1), 0) AS length

@@ -124,7 +124,8 @@ var catalogTests = []test{
 			Groups:  []rating.Group{{ID: "g1", Name: "discount"}, {ID: "g2", Name: "Überschuss <&>"}},
 			Services: []rating.Service{
 				{ID: "s1", Name: "cpu", Fields: []rating.Field{{ID: "f1", Name: "flavor"}, {ID: "f2", Name: "region"}}},
-				{ID: "s2", Name: "ram"}, {ID: "s3", Name: "vol", Fields: []rating.Field{{ID: "f3", Name: "flavor"}}},
+				{ID: "s2", Name: "ram"},
+				{ID: "s3", Name: "vol", Fields: []rating.Field{{ID: "f3", Name: "flavor"}}},
 			},
 			Hashmap: []rating.Rule{
 				{ID: "r1", Kind: rating.Mapping, Service: "cpu", Type: rating.Flat, Cost: d("0.1")},
@@ -196,8 +197,10 @@ var catalogTests = []test{
 		_, err = e.s.Rules(e.ctx, 6)
 		e.refused(err, fault.NotFound)
 		for _, broken := range []rating.Rule{
-			{ID: "x", Kind: rating.Mapping, Service: "nothing"}, {ID: "x", Kind: rating.Mapping, Service: "cpu", Field: "none"},
-			{ID: "x", Kind: rating.Mapping, Service: "cpu", Group: "none"}, {Kind: rating.Mapping, Service: "cpu"},
+			{ID: "x", Kind: rating.Mapping, Service: "nothing"},
+			{ID: "x", Kind: rating.Mapping, Service: "cpu", Field: "none"},
+			{ID: "x", Kind: rating.Mapping, Service: "cpu", Group: "none"},
+			{Kind: rating.Mapping, Service: "cpu"},
 		} {
 			_, err := e.s.SaveRules(e.ctx, change(one, func(r *rating.Rules) { r.Version, r.Hashmap = 5, append(r.Hashmap, broken) }), "ada", "")
 			e.refused(err, fault.Internal)

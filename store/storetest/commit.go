@@ -150,7 +150,7 @@ var commitTests = []test{
 		refused(fault.Internal, "no scope", func(c *metering.Batch) { c.Scopes, c.Usage = nil, nil })
 		e.exec("UPDATE windows SET state = 4 WHERE begins_at > ?", e.time(begin))
 		before = e.state()
-		refused(fault.Conflict, "a waived window", func(c *metering.Batch) {})
+		refused(fault.Conflict, "a waived window", func(*metering.Batch) {})
 	}},
 	{"commit/all or nothing", func(e *env) {
 		b := e.committable(3, "a", "b")

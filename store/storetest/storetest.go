@@ -74,7 +74,7 @@ func (e *env) open() *store.Store {
 	e.Helper()
 	s, err := store.Open(e.ctx, e.url, true, slog.New(slog.DiscardHandler))
 	e.must(err)
-	e.Cleanup(func() { s.Close() })
+	e.Cleanup(func() { _ = s.Close() })
 	return s
 }
 
@@ -129,7 +129,7 @@ func (e *env) count(query string, args ...any) (n int64) {
 // rows returns what a query yields as sorted texts, its columns separated by |.
 func (e *env) rows(query string, args ...any) (lines []string) {
 	e.Helper()
-	rows, err := e.raw.QueryxContext(e.ctx, e.raw.Rebind(query), args...)
+	rows, err := e.raw.QueryxContext(e.ctx, e.raw.Rebind(query), args...) //nolint:sqlclosecheck // closed just below; Fatalf confuses it
 	if err != nil {
 		e.Fatalf("%s: %v", query, err)
 	}
