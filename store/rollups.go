@@ -450,6 +450,16 @@ func (s *Store) recut(ctx context.Context, before, after, actor string) error {
 			return err
 		}
 		last, _ = strconv.ParseInt(done, 10, 64)
+		if wanted == "" { // nothing has begun: look first whether it can
+			var scope string
+			busy, err := t.get(ctx, &scope, "SELECT scope FROM scopes WHERE lease_until > ? LIMIT 1", at(time.Now()))
+			if err != nil {
+				return err
+			}
+			if busy {
+				return fault.New(fault.Conflict, "scope %s is being processed; stop serve and process, and try again", scope)
+			}
+		}
 		_, err := t.exec(ctx, "INSERT INTO settings (name, value) VALUES (?, ?) ON CONFLICT (name) DO NOTHING", settingRecut, after)
 		return err
 	})

@@ -111,10 +111,20 @@ var settingTests = []test{
 		held := e.batch(e.leaseFrom(other, metering.LeaseRequest{Only: []string{"b"}}))
 		_ = e.leaseFrom(other, metering.LeaseRequest{Until: begin}) // it has read the settings
 
-		// a worker has a scope
+		// while a worker has a scope nothing begins
 		e.refused(e.s.SetSetting(e.ctx, "timezone", "Asia/Kolkata", "ada"), fault.Conflict, "scope b")
-		// the change has begun, so nothing is read, leased or committed until it is done
 		_, err := e.s.UseSettings(e.ctx, store.Wanted{})
+		e.must(err)
+		e.must(other.Release(e.ctx, held.Token, held.Scopes))
+
+		// a failure in the middle
+		end := e.sabotage("series_month_packs", fmt.Sprintf("NEW.scope = %d", held.Scopes[0].Ref))
+		if err := e.s.SetSetting(e.ctx, "timezone", "Asia/Kolkata", "ada"); err == nil || !strings.Contains(err.Error(), "sabotage") {
+			e.Fatalf("got %v", err)
+		}
+		end()
+		// the change has begun, so nothing is read, leased or committed until it is done
+		_, err = e.s.UseSettings(e.ctx, store.Wanted{})
 		e.refused(err, fault.Unavailable, "`ratebook settings set timezone Asia/Kolkata`")
 		for _, s := range []*store.Store{e.s, other} {
 			_, err = s.Lease(e.ctx, metering.LeaseRequest{For: hour, Scopes: 1})
@@ -124,15 +134,9 @@ var settingTests = []test{
 		}
 		e.fill(held, held.Scopes[0], "cpu", attrs("id", "late"), "1@1")
 		e.refused(other.Commit(e.ctx, held), fault.Unavailable, "Asia/Kolkata")
-		e.must(other.Release(e.ctx, held.Token, held.Scopes))
 		e.refused(e.s.SetSetting(e.ctx, "timezone", "Europe/Berlin", "ada"), fault.Conflict, "Asia/Kolkata", "finish")
 
-		// a failure and a cancellation in the middle
-		end := e.sabotage("series_month_packs", fmt.Sprintf("NEW.scope = %d", held.Scopes[0].Ref))
-		if err := e.s.SetSetting(e.ctx, "timezone", "Asia/Kolkata", "ada"); err == nil || !strings.Contains(err.Error(), "sabotage") {
-			e.Fatalf("got %v", err)
-		}
-		end()
+		// and a cancellation
 		ctx, cancel := context.WithCancel(e.ctx)
 		cancel()
 		if e.s.SetSetting(ctx, "timezone", "Asia/Kolkata", "ada") == nil {
