@@ -18,7 +18,7 @@ type Ledger interface {
 	Renew(ctx context.Context, token int64, scopes []*metering.Scope, d time.Duration) (held bool, err error)
 	Release(ctx context.Context, token int64, scopes []*metering.Scope) error
 	Commit(ctx context.Context, b *metering.Batch) error
-	InHand(ctx context.Context, r metering.LeaseRequest) (bool, error)
+	Pending(ctx context.Context, r metering.LeaseRequest) (bool, error)
 }
 
 // Catalog knows what to collect and how to price it. Version 0 is the latest.

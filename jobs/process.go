@@ -53,7 +53,7 @@ const (
 	mostPoints  = 2 * batchPoints // from which on it is collected in halves
 	firstScopes = 8               // a batch's scopes, before we know how many points they have
 	mostScopes  = 1000
-	handPoll    = 200 * time.Millisecond // how often to look whether others have finished
+	handPoll    = 100 * time.Millisecond // how often to look whether others have finished
 )
 
 // Process processes windows until there are none, and sums up what it did. Windows that fail are part of the summary, not
@@ -90,8 +90,8 @@ func (p *Processor) work(ctx context.Context, request metering.LeaseRequest, wai
 		if !wait {
 			return nil
 		}
-		held, err := p.Ledger.InHand(ctx, request)
-		if err != nil || !held {
+		pending, err := p.Ledger.Pending(ctx, request)
+		if err != nil || !pending {
 			return err
 		}
 		select { // another worker has the rest; if it dies, its leases end and we take them
@@ -126,12 +126,15 @@ func (p *Processor) leased(ctx context.Context, leases []metering.Lease, size *b
 	}()
 
 	points := 0
-	for _, b := range p.batches(leases) {
+	batches := p.batches(leases)
+	for i, b := range batches {
 		n, err := p.batch(ctx, b, sum)
 		points += n
 		if fault.KindOf(err) == fault.Conflict || errors.Is(context.Cause(ctx), errLost) {
 			p.Log.Warn("a lease was lost; its windows are left to whoever has it now", "error", err)
-			sum.lost(len(b.scopes) * b.run.Count)
+			for _, b := range batches[i:] {
+				sum.lost(len(b.scopes) * b.run.Count)
+			}
 			return nil
 		}
 		if err != nil {
@@ -342,10 +345,18 @@ func (p *Processor) absent(ctx context.Context, b batch, absences []metering.Abs
 	if err != nil {
 		return fault.Wrap(fault.Unavailable, err, "the database does not answer")
 	}
+	gone := map[*metering.Metric][]bool{} // by window
+	for _, a := range absences {
+		if gone[a.Metric] == nil {
+			gone[a.Metric] = make([]bool, b.run.Count)
+		}
+		gone[a.Metric][a.Window] = true
+	}
 	missing := map[int][]string{} // metrics by window
 	for _, a := range absences {
-		w := b.run.Window(a.Window)
-		if since := first[a.Metric.Ref]; !a.Metric.MayBeAbsent && !since.IsZero() && since.Before(w.Begin) {
+		since := first[a.Metric.Ref]
+		before := !since.IsZero() && since.Before(b.run.Window(a.Window).Begin) || slices.Contains(gone[a.Metric][:a.Window], false)
+		if before && !a.Metric.MayBeAbsent {
 			missing[a.Window] = append(missing[a.Window], a.Metric.Measured)
 		}
 	}

@@ -340,23 +340,35 @@ func refs(scopes []*metering.Scope) []int64 {
 	return ids
 }
 
-// InHand reports whether windows of the request wait in the hands of other workers.
-func (s *Store) InHand(ctx context.Context, r metering.LeaseRequest) (held bool, err error) {
-	now := time.Now()
-	open, args := eligible(&r, now)
-	args = append([]any{at(now)}, args...)
-	only := ""
-	if len(r.Only) > 0 {
-		only, args = " AND s.scope IN (?)", append(args, r.Only)
+// Pending reports whether windows of the request are still to be tried, by whoever has them now: by workers with a lease,
+// or with none that ended in time to be taken over.
+func (s *Store) Pending(ctx context.Context, r metering.LeaseRequest) (pending bool, err error) {
+	open, args := eligible(&r, time.Now())
+	n, err := s.countWindows(ctx, r.Only, "SELECT 1", open+" LIMIT 1", args)
+	return n > 0, err
+}
+
+// CountFailed returns how many windows of the request's scopes and range have failed and wait for another attempt.
+func (s *Store) CountFailed(ctx context.Context, r metering.LeaseRequest) (int, error) {
+	failed, args := "w.state = ?", []any{metering.Failed}
+	if !r.Until.IsZero() {
+		failed, args = failed+" AND w.begins_at < ?", append(args, at(r.Until))
 	}
-	query, args := in(`SELECT 1 FROM scopes s WHERE s.active AND s.lease_until > ?
-		AND EXISTS (SELECT 1 FROM windows w WHERE w.scope = s.id AND `+open+`)`+only+" LIMIT 1", args...)
-	err = s.view(ctx, func(t *tx) (err error) {
-		var one int
-		held, err = t.get(ctx, &one, query, args...)
+	return s.countWindows(ctx, r.Only, "SELECT COUNT(*)", "w.state IN (0, 3) AND "+failed, args)
+}
+
+// countWindows asks for a number about windows w of active scopes, of all or only of some.
+func (s *Store) countWindows(ctx context.Context, only []string, what, where string, args []any) (n int, err error) {
+	scopes := "s.active"
+	if len(only) > 0 {
+		scopes, args = "s.active AND s.scope IN (?)", append([]any{only}, args...)
+	}
+	query, args := in(what+" FROM windows w JOIN scopes s ON s.id = w.scope WHERE "+scopes+" AND "+where, args...)
+	err = s.view(ctx, func(t *tx) error {
+		_, err := t.get(ctx, &n, query, args...)
 		return err
 	})
-	return held, err
+	return n, err
 }
 
 // WindowState is one window of the ledger.

@@ -161,26 +161,23 @@ var leaseTests = []test{
 		e.plan(begin.Add(2 * hour))
 		dead := e.lease(metering.LeaseRequest{For: -time.Minute})
 		e.equal("leases", leased(dead), []string{"a 31 22:00+2", "b 31 22:00+2"})
-		inHand := func(r metering.LeaseRequest) bool {
+		pending := func(r metering.LeaseRequest) bool {
 			e.Helper()
-			held, err := e.s.InHand(e.ctx, r)
+			pending, err := e.s.Pending(e.ctx, r)
 			e.must(err)
-			return held
-		}
-		if inHand(metering.LeaseRequest{}) {
-			e.Error("expired leases are in hand")
+			return pending
 		}
 		other := e.open()
 		taken := e.leaseFrom(other, metering.LeaseRequest{Only: []string{"a"}})
 		e.equal("taken over", leased(taken), []string{"a 31 22:00+2"})
 		for what, held := range map[string]bool{
-			"":         inHand(metering.LeaseRequest{}),
-			"of a":     inHand(metering.LeaseRequest{Only: []string{"a"}}),
-			"not of b": !inHand(metering.LeaseRequest{Only: []string{"b"}}),
-			"not yet":  !inHand(metering.LeaseRequest{Until: begin}),
+			"":        pending(metering.LeaseRequest{}),
+			"of a":    pending(metering.LeaseRequest{Only: []string{"a"}}),
+			"of b":    pending(metering.LeaseRequest{Only: []string{"b"}}),
+			"not yet": !pending(metering.LeaseRequest{Until: begin}),
 		} {
 			if !held {
-				e.Errorf("in hand %s: wrong", what)
+				e.Errorf("pending %s: wrong", what)
 			}
 		}
 		scopes := []*metering.Scope{dead[0].Scope, dead[1].Scope}
@@ -240,8 +237,8 @@ var leaseTests = []test{
 					return err
 				}
 				if len(leases) == 0 {
-					held, err := s.InHand(e.ctx, metering.LeaseRequest{})
-					if err != nil || !held {
+					pending, err := s.Pending(e.ctx, metering.LeaseRequest{})
+					if err != nil || !pending {
 						return err
 					}
 					continue

@@ -1,0 +1,108 @@
+package e2e
+
+import (
+	"math/rand/v2"
+	"os"
+	"slices"
+	"syscall"
+	"testing"
+	"time"
+
+	"ratebook/e2e/testserver"
+)
+
+const (
+	kills       = 40 // that hit a running process
+	killsACopy  = 4
+	killedLease = "1s" // so that the windows of the killed are soon free
+	crashScopes = 48
+)
+
+// TestCrash kills processes at random moments. The process that comes after them must bring the database to where an
+// undisturbed one brings it.
+func TestCrash(t *testing.T) {
+	w := large(crashScopes)
+	source := testserver.Prometheus(t, testserver.OpenMetrics(w.series...))
+	process := w.process(source.URL, "--lease", killedLease, "--log-level", "error")
+	t.Run("databases", func(t *testing.T) {
+		eachKind(t, func(t *testing.T, template *database) {
+			template.setUp(t, w)
+			calm := template.clone(t)
+			began := time.Now()
+			calm.run(t, process...)
+			whole := time.Since(began)
+			want := calm.content(t)
+			if len(ofKind(want, "charge")) != crashScopes*12*3*48 {
+				t.Fatalf("%d charges", len(ofKind(want, "charge")))
+			}
+			began = time.Now()
+			calm.run(t, process...) // nothing is left to do, so this is the time to start and stop
+			start := time.Since(began)
+			work := max(whole-start, 100*time.Millisecond)
+			all := len(ofKind(want, "window"))
+
+			seed := uint64(time.Now().UnixNano())
+			random := rand.New(rand.NewPCG(seed, 0))
+			began = time.Now()
+			hit, midway, copies := 0, 0, 0
+			for hit < kills && !t.Failed() {
+				copies++
+				db := template.clone(t)
+				moments := make([]float64, killsACopy) // of the work
+				for i := range moments {
+					moments[i] = random.Float64()
+				}
+				slices.Sort(moments)
+				done := 0.0
+				for _, at := range moments[:min(killsACopy, kills-hit)] {
+					after := time.Duration(random.Float64()*float64(start) + (at-done)*float64(work))
+					done = at
+					if !db.kill(t, after, process) {
+						work = work * 3 / 4 // it was quicker: the machine is less busy than it was
+						break
+					}
+					hit++
+					switch open := db.openWindows(t); {
+					case open == all:
+						work = work * 9 / 8
+					case open > 0:
+						midway++
+					}
+				}
+				if r := db.try(t, process...); r.status != 0 {
+					t.Fatalf("seed %d: after kills: status %d\n%s%s", seed, r.status, r.out, r.stderr)
+				}
+				same(t, want, db.content(t))
+				if r := db.try(t, "rollups", "verify"); r.status != 0 {
+					t.Errorf("rollups verify: %s%s", r.out, r.stderr)
+				}
+				if t.Failed() {
+					t.Logf("seed %d, copy %d", seed, copies)
+				}
+			}
+			t.Logf("%d kills hit, %d of them with some windows done and some not, on %d copies, in %.1f s; undisturbed %d ms, of which %d ms without work",
+				hit, midway, copies, time.Since(began).Seconds(), whole.Milliseconds(), start.Milliseconds())
+			if midway < kills/4 {
+				t.Errorf("only %d of %d kills hit between the first and the last commit: the moments are chosen badly", midway, hit)
+			}
+		})
+	})
+}
+
+// kill runs the program and kills it after a while; hit is false if it ended by itself before.
+func (db *database) kill(t *testing.T, after time.Duration, args []string) (hit bool) {
+	t.Helper()
+	cmd := db.command(t, args...)
+	cmd.Stderr = os.Stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	timer := time.AfterFunc(after, func() { _ = cmd.Process.Kill() }) // it may have ended
+	defer timer.Stop()
+	_ = cmd.Wait() // how it ended is looked at below
+	status := cmd.ProcessState.Sys().(syscall.WaitStatus)
+	if !status.Signaled() && status.ExitStatus() != 0 {
+		t.Fatalf("a disturbed run ended with status %d", status.ExitStatus())
+	}
+	return status.Signaled()
+}
