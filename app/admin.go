@@ -108,7 +108,7 @@ type settingsShow struct{ databaseFlags }
 
 func (c *settingsShow) Run(r *run) error {
 	return c.with(r, func(ctx context.Context, s *store.Store) error {
-		settings, err := s.UseSettings(ctx, store.Wanted{})
+		settings, err := s.Settings(ctx, store.Wanted{})
 		if err != nil {
 			return err
 		}
@@ -145,7 +145,7 @@ func (c *rollupsVerify) Run(r *run) error {
 			return err
 		}
 		if wrong > 0 {
-			fmt.Fprintf(r.Err, "ratebook: %d rows differ from their charges; `ratebook rollups rebuild` computes them anew\n", wrong)
+			fmt.Fprintf(r.Err, "ratebook: the roll-ups differ from their charges in %s; `ratebook rollups rebuild` computes them anew\n", count(wrong, "row"))
 			return silent{exitFailed}
 		}
 		fmt.Fprintln(r.Out, "All roll-ups equal the sums of their charges.")
@@ -160,7 +160,7 @@ func (c *rollupsRebuild) Run(r *run) error {
 		var scopes int
 		err := s.RebuildRollups(ctx, actor(), func(_, all int) { scopes = all })
 		if err == nil {
-			fmt.Fprintf(r.Out, "Computed the roll-ups of %d scopes.\n", scopes)
+			fmt.Fprintf(r.Out, "Computed the roll-ups of %s.\n", count(scopes, "scope"))
 		}
 		return err
 	})

@@ -7,8 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
+	"net"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/alecthomas/kong"
@@ -68,28 +71,18 @@ type exited struct{ code int }
 // Main runs the program with its arguments and returns its exit status.
 func Main(ctx context.Context, args []string, streams Streams) (code int) {
 	defer func() {
-		if e, ok := recover().(exited); ok {
-			code = e.code
-		} else if r := recover(); r != nil {
+		switch r := recover().(type) {
+		case nil:
+		case exited:
+			code = r.code
+		default:
 			panic(r)
 		}
 	}()
 	var all commands
-	parser, err := kong.New(&all,
-		kong.Name("ratebook"),
-		kong.Description("Turns measured usage of shared infrastructure into money. Every flag is also an environment variable: --database-url is RATEBOOK_DATABASE_URL."),
-		kong.DefaultEnvars("RATEBOOK"),
-		kong.UsageOnError(),
-		kong.Writers(streams.Out, streams.Err),
-		kong.Exit(func(code int) { panic(exited{code}) }),
-		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
-	)
+	parsed, err := newParser(&all, streams).Parse(args)
 	if err != nil {
-		panic(err) // a mistake in the structs above
-	}
-	parsed, err := parser.Parse(args)
-	if err != nil {
-		fmt.Fprintf(streams.Err, "ratebook: %s; see ratebook --help\n", strings.TrimSuffix(err.Error(), "."))
+		fmt.Fprintln(streams.Err, "ratebook: "+usage(err))
 		return exitUsage
 	}
 	r := &run{ctx: ctx, Streams: streams, log: newLog(streams.Err, all.LogFormat, all.LogLevel)}
@@ -99,6 +92,9 @@ func Main(ctx context.Context, args []string, streams Streams) (code int) {
 	}
 	if s, ok := errors.AsType[silent](err); ok {
 		return s.code
+	}
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		err = errors.New("stopped before it was done; what was committed until then stays")
 	}
 	fmt.Fprintln(streams.Err, "ratebook: "+sentence(err))
 	switch {
@@ -110,12 +106,77 @@ func Main(ctx context.Context, args []string, streams Streams) (code int) {
 	return exitFailed
 }
 
-// sentence is an error for the person at the terminal, who may see causes.
-func sentence(err error) string {
-	if errors.Is(err, errNoDatabase) {
-		err, _ = errors.AsType[*fault.Error](err)
+// newParser returns the parser of the command line into all.
+func newParser(all *commands, streams Streams) *kong.Kong {
+	parser, err := kong.New(all,
+		kong.Name("ratebook"),
+		kong.Description("Turns measured usage of shared infrastructure into money. Every flag is also an environment variable: --database-url is RATEBOOK_DATABASE_URL."),
+		kong.DefaultEnvars("RATEBOOK"),
+		kong.Writers(streams.Out, streams.Err),
+		kong.Exit(func(code int) { panic(exited{code}) }),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
+	)
+	if err != nil {
+		panic(err) // a mistake in the structs above
 	}
-	return err.Error()
+	_ = kong.Visit(parser.Model, func(node kong.Visitable, next kong.Next) error {
+		// an empty variable is as good as none; a flag of that value could listen on every address
+		if f, ok := node.(*kong.Flag); ok && slices.ContainsFunc(f.Tag.Envs, emptyEnv) {
+			f.Tag.Envs = nil
+		}
+		return next(nil)
+	})
+	return parser
+}
+
+func emptyEnv(name string) bool {
+	value, ok := os.LookupEnv(name)
+	return ok && value == ""
+}
+
+// usage says what is wrong with the command line, and which help to read.
+func usage(err error) string {
+	text, _, _ := strings.Cut(err.Error(), ": time: invalid duration") // says it twice
+	if name, ok := strings.CutPrefix(text, `expected "<`); ok {
+		text = "<" + strings.ReplaceAll(name, `"`, "") + " is missing"
+	}
+	command := "ratebook"
+	if e, ok := errors.AsType[*kong.ParseError](err); ok {
+		for _, step := range e.Context.Path {
+			if step.Command != nil {
+				command += " " + step.Command.Name
+			}
+		}
+	}
+	return text + "; see " + command + " --help"
+}
+
+// sentence is an error for the person at the terminal, who may see causes: why a file can't be read or a server not be
+// reached. What they repeat is left out, the file, address or system call of an operation, which the message names already.
+func sentence(err error) string {
+	text := strings.TrimPrefix(err.Error(), errNoDatabase.Error()+": ")
+	less := func(long, short error) { text = strings.Replace(text, long.Error(), short.Error(), 1) }
+	if e, ok := errors.AsType[*fault.Error](err); ok && e.Kind == fault.Conflict { // how it was noticed is no cause
+		less(e, &fault.Error{Message: e.Message, Fields: e.Fields})
+	}
+	if e, ok := errors.AsType[*fs.PathError](err); ok {
+		less(e, e.Err)
+	}
+	if e, ok := errors.AsType[*net.OpError](err); ok {
+		less(e, e.Err)
+	}
+	if e, ok := errors.AsType[*os.SyscallError](err); ok {
+		less(e, e.Err)
+	}
+	return strings.ReplaceAll(text, ": pq: ", ": ")
+}
+
+// count is a number of things as people write it.
+func count(n int, thing string) string {
+	if n != 1 {
+		thing += "s"
+	}
+	return fmt.Sprintf("%d %s", n, thing)
 }
 
 func newLog(w io.Writer, format, level string) *slog.Logger {

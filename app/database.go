@@ -84,7 +84,13 @@ func (f *databaseFlags) connect(r *run, create bool) (*store.Store, error) {
 	return s, err
 }
 
-func noDatabase(err error) error { return fmt.Errorf("%w: %w", errNoDatabase, err) }
+// noDatabase marks an error of opening a database, unless it only says that others are using it.
+func noDatabase(err error) error {
+	if fault.KindOf(err) == fault.Conflict {
+		return err
+	}
+	return fmt.Errorf("%w: %w", errNoDatabase, err)
+}
 
 // secret returns a flag's value, from the flag itself or from its -file twin.
 func secret(name, value, file string) (string, error) {
@@ -94,11 +100,15 @@ func secret(name, value, file string) (string, error) {
 	if value != "" {
 		return "", fault.New(fault.Invalid, "--%s and --%s-file are both given; use one of them", name, name)
 	}
-	b, err := os.ReadFile(file)
+	b, err := readInput(file)
 	if err != nil {
-		return "", fault.New(fault.Invalid, "--%s-file can't be read: %v", name, err)
+		return "", fmt.Errorf("--%s-file: %w", name, err)
 	}
-	return strings.TrimRight(string(b), "\r\n"), nil
+	value = strings.TrimRight(string(b), "\r\n")
+	if value == "" { // not the same as none: the default would be used in its place
+		return "", fault.New(fault.Invalid, "--%s-file: %s is empty", name, file)
+	}
+	return value, nil
 }
 
 // holder names this process to others.

@@ -2,9 +2,9 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
-	"path/filepath"
 	"strings"
 
 	"ratebook/costs"
@@ -37,7 +37,15 @@ func (f *importFlags) read(r *run) (name string, content []byte, err error) {
 		return "standard input", content, err
 	}
 	content, err = readInput(f.File)
-	return filepath.Base(f.File), content, err
+	return f.File, content, err
+}
+
+// settings returns the database's settings; an import is a first use of them, a dry run is not.
+func (f *importFlags) settings(ctx context.Context, s *store.Store) (*metering.Settings, error) {
+	if f.DryRun {
+		return s.Settings(ctx, f.wanted())
+	}
+	return s.UseSettings(ctx, f.wanted())
 }
 
 type importMetricsCommand struct{ importFlags }
@@ -48,7 +56,7 @@ func (c *importMetricsCommand) Run(r *run) error {
 		return err
 	}
 	return c.with(r, func(ctx context.Context, s *store.Store) error {
-		settings, err := s.UseSettings(ctx, c.wanted())
+		settings, err := c.settings(ctx, s)
 		if err != nil {
 			return err
 		}
@@ -89,7 +97,7 @@ func (c *importRulesCommand) Run(r *run) error {
 		return err
 	}
 	return c.with(r, func(ctx context.Context, s *store.Store) error {
-		settings, err := s.UseSettings(ctx, c.wanted())
+		settings, err := c.settings(ctx, s)
 		if err != nil {
 			return err
 		}
@@ -102,7 +110,7 @@ func (c *importRulesCommand) Run(r *run) error {
 	})
 }
 
-func importRules(ctx context.Context, s *store.Store, settings *metering.Settings, name string, content []byte, replace, dryRun bool) (*rating.Difference, error) {
+func importRules(ctx context.Context, s *store.Store, settings *metering.Settings, name string, content []byte, replace, dryRun bool) (*metering.Difference, error) {
 	file, err := rating.ParseFile(name, content, settings.Zone)
 	if err != nil {
 		return nil, err
@@ -154,7 +162,7 @@ type exportReportCommand struct {
 	Begin   string   `required:"" placeholder:"TIME" help:"First instant: RFC 3339, or YYYY-MM-DD in the billing zone."`
 	End     string   `required:"" placeholder:"TIME" help:"First instant that is not part of the report any more."`
 	GroupBy []string `placeholder:"GROUP" help:"scope, scope_name, metric, unit or an attribute. Repeatable, or separated by commas."`
-	Bucket  string   `enum:",hour,day,week,month" default:"" help:"One row for each hour, day, week or month in the billing zone."`
+	Bucket  string   `placeholder:"UNIT" help:"One row for each hour, day, week or month in the billing zone."`
 	Filter  []string `sep:"none" placeholder:"KEY=VALUE" help:"Only charges with this scope, metric, unit or attribute. Repeatable; the same key twice means either."`
 	Format  string   `enum:"csv,json" default:"csv" help:"csv or json."`
 }
@@ -167,7 +175,7 @@ type rowWriter interface {
 
 func (c *exportReportCommand) Run(r *run) error {
 	return c.with(r, func(ctx context.Context, s *store.Store) error {
-		settings, err := s.UseSettings(ctx, store.Wanted{})
+		settings, err := s.Settings(ctx, store.Wanted{})
 		if err != nil {
 			return err
 		}
@@ -212,5 +220,15 @@ func (c *exportReportCommand) query(settings *metering.Settings) (q *costs.Query
 		}
 		q.Filters[i].Values = append(q.Filters[i].Values, value)
 	}
+	if wrong, ok := errors.AsType[*fault.Error](q.Validate()); ok {
+		var all []string
+		for _, f := range wrong.Fields {
+			all = append(all, "--"+reportFlags[f.Name]+": "+f.Message)
+		}
+		return nil, fault.New(fault.Invalid, "%s", strings.Join(all, "; "))
+	}
 	return q, nil
 }
+
+// reportFlags are the flags of a query's fields.
+var reportFlags = map[string]string{"begin": "begin", "end": "end", "bucket": "bucket", "groups": "group-by", "filters": "filter"}

@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"time"
 
+	"ratebook/collect/prometheus"
 	"ratebook/fault"
 	"ratebook/jobs"
 	"ratebook/metering"
@@ -71,6 +72,9 @@ func (f *processingFlags) engine(r *run, command string) (e *engine, err error) 
 	}
 	if ok {
 		e.sources = []jobs.Source{src}
+		if c, ok := src.Collector.(*prometheus.Collector); ok {
+			e.close = func() { c.Client.Close(); unlock() }
+		}
 	}
 	if err := f.firstMetrics(r.ctx, s, settings); err != nil {
 		return nil, err
@@ -106,7 +110,7 @@ func (f *processingFlags) firstMetrics(ctx context.Context, s *store.Store, sett
 func readInput(file string) ([]byte, error) {
 	content, err := os.ReadFile(file)
 	if err != nil {
-		return nil, fault.New(fault.Invalid, "%v", err)
+		return nil, fault.Wrap(fault.Invalid, err, "%s can't be read", file)
 	}
 	return content, nil
 }
@@ -162,10 +166,15 @@ func (c *processCommand) Run(r *run) error {
 		return err
 	}
 	if discovery != nil {
-		return fault.Wrap(fault.Unavailable, discovery, "scopes could not be listed")
+		return fault.Wrap(fault.Unavailable, discovery, "discovery failed")
 	}
-	if sum.Failed > 0 {
-		fmt.Fprintf(r.Err, "ratebook: %d windows failed and stay due; the summary says why\n", sum.Failed)
+	// asked of the ledger, for others may have tried them
+	failed, err := e.store.CountFailed(r.ctx, metering.LeaseRequest{Only: c.Scope, Until: work.Until})
+	if err != nil {
+		return err
+	}
+	if failed > 0 {
+		fmt.Fprintf(r.Err, "ratebook: failed, and still due: %s; the summary says why\n", count(failed, "window"))
 		return silent{exitFailed}
 	}
 	return nil

@@ -17,7 +17,7 @@ import (
 const (
 	discoverEvery = 10 * time.Minute
 	planEvery     = time.Minute
-	processEvery  = 15 * time.Second
+	processEvery  = 5 * time.Second
 )
 
 type serveCommand struct {

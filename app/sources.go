@@ -2,8 +2,8 @@ package app
 
 import (
 	"context"
+	"fmt"
 	"net/url"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -108,9 +108,9 @@ func (f *sourceFlags) config() (c prometheus.Config, err error) {
 	}
 	headers := f.PrometheusHeader
 	if f.PrometheusHeaderFile != "" {
-		b, err := os.ReadFile(f.PrometheusHeaderFile)
+		b, err := readInput(f.PrometheusHeaderFile)
 		if err != nil {
-			return c, fault.New(fault.Invalid, "--prometheus-header-file can't be read: %v", err)
+			return c, fmt.Errorf("--prometheus-header-file: %w", err)
 		}
 		for line := range strings.Lines(string(b)) {
 			if line = strings.TrimSpace(line); line != "" {

@@ -7,26 +7,6 @@ import (
 	"strings"
 )
 
-// Difference is what an import would change, or changed: lines for people, each about one metric, such as
-// "change cpu (server_cpu): unit core -> vcpu".
-type Difference struct {
-	Added, Changed, Removed, Kept []string
-}
-
-// Empty reports whether nothing changes.
-func (d *Difference) Empty() bool { return len(d.Added)+len(d.Changed)+len(d.Removed) == 0 }
-
-// String returns the lines, each with its line feed.
-func (d *Difference) String() string {
-	var b strings.Builder
-	for _, lines := range [...][]string{d.Added, d.Changed, d.Removed, d.Kept} {
-		for _, l := range lines {
-			b.WriteString(l + "\n")
-		}
-	}
-	return b.String()
-}
-
 // Diff merges an import, next, into the current metrics. Metrics are the same if their Source, Measured and Name are. Those
 // of next are added or take the place of current ones; current ones that next lacks are kept, or removed if replace is
 // set. So current should hold the metrics of the imported sources only.
@@ -50,6 +30,7 @@ func Diff(current, next []*Metric, replace bool) (result []*Metric, d *Differenc
 		changes := ""
 		if ok {
 			if changes = m.changes(old); changes == "" {
+				d.Same++
 				result = append(result, old)
 				continue
 			}
@@ -58,9 +39,9 @@ func Diff(current, next []*Metric, replace bool) (result []*Metric, d *Differenc
 		added.Ref = refs[m.Name]
 		result = append(result, &added)
 		if ok {
-			d.Changed = append(d.Changed, "change "+m.title()+": "+changes)
+			d.Changed = append(d.Changed, m.title()+": "+changes)
 		} else {
-			d.Added = append(d.Added, "add "+m.title())
+			d.Added = append(d.Added, m.title())
 		}
 	}
 	current = slices.Clone(current)
@@ -69,9 +50,9 @@ func Diff(current, next []*Metric, replace bool) (result []*Metric, d *Differenc
 		switch {
 		case imported[m.key()]:
 		case replace:
-			d.Removed = append(d.Removed, "remove "+m.title())
+			d.Removed = append(d.Removed, m.title())
 		default:
-			d.Kept = append(d.Kept, "keep "+m.title()+": not in the file")
+			d.Kept = append(d.Kept, m.title())
 			result = append(result, m)
 		}
 	}

@@ -33,7 +33,7 @@ func TestDiff(t *testing.T) {
 		metric(0, "cpu", "virtual_cpu", nil),
 		metric(0, "gpu", "server_gpu", nil),
 	}
-	changed := `change cpu (server_cpu): unit core -> vcpu; description (none) -> "CPUs that \"run\""; groupby (none) -> id, name; factor 1 -> 1/1048576; ` +
+	changed := `cpu (server_cpu): unit core -> vcpu; description (none) -> "CPUs that \"run\""; groupby (none) -> id, name; factor 1 -> 1/1048576; ` +
 		`mutate NONE -> MAP; mutate_map (none) -> 1: 0.5, 2: 1; may_be_absent false -> true; aggregation_method (none) -> sum`
 	for _, c := range []struct {
 		replace bool
@@ -44,9 +44,10 @@ func TestDiff(t *testing.T) {
 		{
 			replace: false,
 			want: Difference{
-				Added:   []string{"add gpu (server_gpu)", "add cpu (virtual_cpu)"},
+				Added:   []string{"gpu (server_gpu)", "cpu (virtual_cpu)"},
 				Changed: []string{changed},
-				Kept:    []string{"keep cpu (bare_cpu): not in the file", "keep ram (server_memory): not in the file"},
+				Same:    1,
+				Kept:    []string{"cpu (bare_cpu)", "ram (server_memory)"},
 			},
 			result: []string{"bare_cpu", "server_cpu", "server_disk", "server_gpu", "server_memory", "virtual_cpu"},
 			refs:   []int64{1, 1, 2, 0, 4, 1},
@@ -54,9 +55,10 @@ func TestDiff(t *testing.T) {
 		{
 			replace: true,
 			want: Difference{
-				Added:   []string{"add gpu (server_gpu)", "add cpu (virtual_cpu)"},
+				Added:   []string{"gpu (server_gpu)", "cpu (virtual_cpu)"},
 				Changed: []string{changed},
-				Removed: []string{"remove cpu (bare_cpu)", "remove ram (server_memory)"},
+				Same:    1,
+				Removed: []string{"cpu (bare_cpu)", "ram (server_memory)"},
 			},
 			result: []string{"server_cpu", "server_disk", "server_gpu", "virtual_cpu"},
 			refs:   []int64{1, 2, 0, 1},
@@ -84,16 +86,17 @@ func TestDiff(t *testing.T) {
 }
 
 func TestDifference(t *testing.T) {
-	d := &Difference{Kept: []string{"keep a"}}
+	d := &Difference{Kept: []string{"z", "a"}}
 	if !d.Empty() {
 		t.Error("keeping is a change")
 	}
-	d.Added, d.Changed, d.Removed = []string{"add b"}, []string{"change c"}, []string{"remove d"}
-	if s := d.String(); s != "add b\nchange c\nremove d\nkeep a\n" || d.Empty() {
+	d.Added, d.Changed, d.Removed = []string{"b"}, []string{"c"}, []string{"d"}
+	want := "+ b\n~ c\n- d\n  not in the file, stays: a\n  not in the file, stays: z\n1 added, 1 changed, 1 removed; 0 the same, 2 not in the file\n"
+	if s := d.String(); s != want || d.Empty() {
 		t.Errorf("got %q", s)
 	}
 	other := &Metric{Source: "site2", Name: "cpu", Measured: "server_cpu"}
-	if _, d := Diff(nil, []*Metric{other}, false); d.String() != "add cpu (server_cpu) of site2\n" {
+	if _, d := Diff(nil, []*Metric{other}, false); d.Added[0] != "cpu (server_cpu) of site2" {
 		t.Errorf("got %q", d)
 	}
 }

@@ -6,13 +6,15 @@ import (
 	"strings"
 
 	"github.com/google/uuid"
+
+	"ratebook/metering"
 )
 
 // Apply returns the rules that importing the file makes of the current ones, and what is different about them. What is in
 // both keeps its id, what is new gets one. What is not in the file stays, or, with replace, goes; but modules, which are
 // part of the program, always stay. Neither f nor current is changed. The result has current's version, being made from it.
-func (f *File) Apply(current *Rules, replace bool) (*Rules, *Difference) {
-	a := application{replace: replace, diff: &Difference{}}
+func (f *File) Apply(current *Rules, replace bool) (*Rules, *metering.Difference) {
+	a := application{replace: replace, diff: &metering.Difference{}}
 	next := &Rules{Version: current.Version}
 	next.Modules = a.modules(f.modules, current.Modules)
 	next.Groups = a.groups(f.groups, current.Groups)
@@ -24,7 +26,7 @@ func (f *File) Apply(current *Rules, replace bool) (*Rules, *Difference) {
 // application is an import under way.
 type application struct {
 	replace bool
-	diff    *Difference
+	diff    *metering.Difference
 }
 
 // absent notes what is not in the file, and reports whether it stays.

@@ -2,49 +2,11 @@ package rating
 
 import (
 	"fmt"
-	"io"
 	"strings"
 	"time"
 )
 
-// Difference says what an import changes, a line for each module, group, service, field and rule.
-type Difference struct {
-	Added   []string
-	Changed []string // with what it was before
-	Removed []string
-	Kept    []string // not in the file, and left as it is
-	Same    int      // how many of the file's are there already, just so
-}
-
-// Empty reports whether nothing changes.
-func (d *Difference) Empty() bool { return len(d.Added)+len(d.Changed)+len(d.Removed) == 0 }
-
-// WriteTo writes the lines, marked with +, ~ and -, then those that are kept, and a summary.
-func (d *Difference) WriteTo(w io.Writer) (int64, error) {
-	n, err := io.WriteString(w, d.String())
-	return int64(n), err
-}
-
-// String returns what WriteTo writes.
-func (d *Difference) String() string {
-	var b strings.Builder
-	for _, part := range []struct {
-		mark  string
-		lines []string
-	}{{"+ ", d.Added}, {"~ ", d.Changed}, {"- ", d.Removed}, {"  not in the file, stays: ", d.Kept}} {
-		for _, line := range part.lines {
-			b.WriteString(part.mark + line + "\n")
-		}
-	}
-	if d.Empty() {
-		b.WriteString("nothing changes")
-	} else {
-		fmt.Fprintf(&b, "%d added, %d changed, %d removed", len(d.Added), len(d.Changed), len(d.Removed))
-	}
-	fmt.Fprintf(&b, "; %d the same, %d not in the file\n", d.Same, len(d.Kept))
-	return b.String()
-}
-
+// String says how a module is set.
 func (m Module) String() string {
 	state := "disabled"
 	if m.Enabled {

@@ -36,50 +36,72 @@ const (
 // UseSettings returns the database's settings. The first use stores them, as wanted or else by default; later a wish that
 // differs from what is stored is refused with the command that changes it.
 func (s *Store) UseSettings(ctx context.Context, w Wanted) (*metering.Settings, error) {
-	if err := w.check(); err != nil {
-		return nil, err
+	settings, complete, err := s.readSettings(ctx, w)
+	if err != nil || complete {
+		return settings, err
 	}
-	wishes := []struct{ name, wish, standard, flag string }{
-		{settingPeriod, DurationText(w.Period), DurationText(period.Default), "--period"},
-		{settingScopeKey, w.ScopeKey, defaultScopeKey, "--scope-key"},
-		{settingTimezone, w.Timezone, defaultTimezone, "--timezone"},
-		{settingCurrency, w.Currency, defaultCurrency, "--currency"},
-	}
-	stored, err := s.rawSettings(ctx)
+	err = s.update(ctx, func(t *tx) error { // DO NOTHING: another process may be starting, too
+		for _, v := range w.list() {
+			if _, err := t.exec(ctx, "INSERT INTO settings (name, value) VALUES (?, ?) ON CONFLICT (name) DO NOTHING", v.name, v.first()); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 	if err != nil {
 		return nil, err
 	}
-	for _, v := range wishes {
-		if _, ok := stored[v.name]; ok {
-			continue
-		}
-		err := s.update(ctx, func(t *tx) error { // DO NOTHING: another process may be starting, too
-			for _, v := range wishes {
-				value := v.wish
-				if value == "" {
-					value = v.standard
-				}
-				if _, err := t.exec(ctx, "INSERT INTO settings (name, value) VALUES (?, ?) ON CONFLICT (name) DO NOTHING", v.name, value); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
-		if err != nil {
-			return nil, err
-		}
-		if stored, err = s.rawSettings(ctx); err != nil {
-			return nil, err
-		}
-		break
+	settings, _, err = s.readSettings(ctx, w)
+	return settings, err
+}
+
+// Settings returns what UseSettings would, and stores nothing.
+func (s *Store) Settings(ctx context.Context, w Wanted) (*metering.Settings, error) {
+	settings, _, err := s.readSettings(ctx, w)
+	return settings, err
+}
+
+// readSettings returns the settings, as wanted or by default where none are stored; complete says that all are.
+func (s *Store) readSettings(ctx context.Context, w Wanted) (settings *metering.Settings, complete bool, err error) {
+	if err := w.check(); err != nil {
+		return nil, false, err
 	}
-	for _, v := range wishes {
-		if v.wish != "" && v.wish != stored[v.name] {
-			return nil, fault.New(fault.Invalid, "%s is %s, but this database has %s; leave the flag away, or run `ratebook settings set %s %s`",
-				v.flag, v.wish, stored[v.name], v.name, v.wish)
+	stored, err := s.rawSettings(ctx)
+	if err != nil {
+		return nil, false, err
+	}
+	complete = true
+	for _, v := range w.list() {
+		have, ok := stored[v.name]
+		if !ok {
+			stored[v.name], complete = v.first(), false
+		} else if v.wish != "" && v.wish != have {
+			return nil, false, fault.New(fault.Invalid, "%s is %s, but this database has %s; leave the flag away, or run `ratebook settings set %s %s`",
+				v.flag, v.wish, have, v.name, v.wish)
 		}
 	}
-	return parseSettings(stored)
+	settings, err = parseSettings(stored)
+	return settings, complete, err
+}
+
+// wish is one setting as a process wants it.
+type wish struct{ name, flag, wish, standard string }
+
+// first is the value that the first use stores.
+func (w *wish) first() string {
+	if w.wish == "" {
+		return w.standard
+	}
+	return w.wish
+}
+
+func (w *Wanted) list() []wish {
+	return []wish{
+		{settingPeriod, "--period", DurationText(w.Period), DurationText(period.Default)},
+		{settingScopeKey, "--scope-key", w.ScopeKey, defaultScopeKey},
+		{settingTimezone, "--timezone", w.Timezone, defaultTimezone},
+		{settingCurrency, "--currency", w.Currency, defaultCurrency},
+	}
 }
 
 // DurationText writes a period as people write it; "" for none.
@@ -163,9 +185,9 @@ func (s *Store) currentSettings(ctx context.Context) (*metering.Settings, error)
 	if have != nil {
 		return have, nil
 	}
-	have, err := s.UseSettings(ctx, Wanted{})
-	if err != nil {
-		return nil, err
+	have, complete, err := s.readSettings(ctx, Wanted{})
+	if err != nil || !complete {
+		return have, err
 	}
 	s.mu.Lock()
 	s.settings = have

@@ -5,6 +5,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/url"
 	"os"
@@ -102,8 +103,10 @@ func openSQLite(databaseURL string, create bool) (*sql.DB, error) {
 		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 			return nil, fault.Wrap(fault.Unavailable, err, "the folder of the database %s can't be made", path)
 		}
-	} else if _, err := os.Stat(path); err != nil {
-		return nil, fault.Wrap(fault.Unavailable, err, "there is no database at %s; `ratebook serve` or `ratebook migrate up` makes one", path)
+	} else if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		return nil, fault.New(fault.Unavailable, "there is no database at %s; `ratebook serve` or `ratebook migrate up` makes one", path)
+	} else if err != nil {
+		return nil, fault.Wrap(fault.Unavailable, err, "the database can't be opened")
 	}
 	q := url.Values{
 		"mode":    {mode},

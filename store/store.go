@@ -13,6 +13,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"net/url"
+	"os"
 	"strings"
 	"sync"
 	"time"
@@ -33,6 +34,8 @@ type Store struct {
 	log *slog.Logger
 
 	migrations fs.FS
+	path       string      // of a SQLite file
+	file       os.FileInfo // as it was opened
 
 	writing sync.Mutex // SQLite takes one writer; queueing here is fairer than its busy handler
 
@@ -75,7 +78,14 @@ func Open(ctx context.Context, databaseURL string, create bool, log *slog.Logger
 	}
 	if err := db.PingContext(ctx); err != nil {
 		db.Close()
+		if d == &sqliteDialect {
+			return nil, fault.Wrap(fault.Unavailable, err, "the database %s can't be opened", redact(databaseURL))
+		}
 		return nil, fault.Wrap(fault.Unavailable, err, "no database at %s; check --database-url and that the server runs", redact(databaseURL))
+	}
+	if d == &sqliteDialect {
+		s.path, _ = sqlitePath(databaseURL) // openSQLite has read it
+		s.file, _ = os.Stat(s.path)
 	}
 	return s, nil
 }
@@ -129,8 +139,15 @@ func redact(databaseURL string) string {
 // Close closes the database.
 func (s *Store) Close() error { return s.db.Close() }
 
-// Ping says whether the database answers.
-func (s *Store) Ping(ctx context.Context) error { return s.db.PingContext(ctx) }
+// Ping says whether the database answers; a SQLite file must still be the one that was opened.
+func (s *Store) Ping(ctx context.Context) error {
+	if s.file != nil {
+		if now, err := os.Stat(s.path); err != nil || !os.SameFile(s.file, now) {
+			return fault.Wrap(fault.Unavailable, err, "the database file %s was removed or replaced; restart this process", s.path)
+		}
+	}
+	return s.db.PingContext(ctx)
+}
 
 // tx is a transaction; its queries are written with ? and rebound.
 type tx struct {

@@ -49,9 +49,10 @@ const (
 // Serve serves until ctx ends, then finishes the requests it has.
 func Serve(ctx context.Context, c Config) error {
 	e := newEcho(c.Log)
-	e.GET("/healthz", healthz)
-	e.GET("/healthcheck", healthz) // where CloudKitty has it
-	e.GET("/readyz", readyz(c.Checks, c.Log))
+	probes := []string{http.MethodGet, http.MethodHead} // as load balancers ask
+	e.Match(probes, "/healthz", healthz)
+	e.Match(probes, "/healthcheck", healthz) // where CloudKitty has it
+	e.Match(probes, "/readyz", readyz(c.Checks, c.Log))
 	if c.MetricsToken != "" {
 		e.GET("/metrics", echo.WrapHandler(c.Metrics), bearer(c.MetricsToken))
 	}
