@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -208,12 +209,7 @@ func (p *Processor) batch(ctx context.Context, b batch, sum *Summary) (points in
 	}
 	if errors.Is(err, metering.ErrTooMuch) {
 		if x, y, ok := b.halves(); ok {
-			n, err := p.batch(ctx, x, sum)
-			if err != nil {
-				return n, err
-			}
-			m, err := p.batch(ctx, y, sum)
-			return n + m, err
+			return p.both(ctx, x, y, sum)
 		}
 	}
 	if errors.Is(err, metering.ErrTooMuch) { // even a single window
@@ -224,17 +220,39 @@ func (p *Processor) batch(ctx context.Context, b batch, sum *Summary) (points in
 	}
 	p.retries(b, rated)
 	if err := p.Ledger.Commit(ctx, rated); err != nil {
-		return 0, err
+		if ctx.Err() != nil {
+			return 0, ctx.Err()
+		}
+		if kind := fault.KindOf(err); kind == fault.Unavailable || kind == fault.Conflict || len(rated.Usage) == 0 {
+			return 0, err
+		}
+		// something in it can't be stored: the rest must not suffer
+		if x, y, ok := b.halves(); ok {
+			return p.both(ctx, x, y, sum)
+		}
+		rated = b.failed(fmt.Errorf("it can't be stored: %w", err))
+		p.retries(b, rated)
+		if err := p.Ledger.Commit(ctx, rated); err != nil {
+			return 0, err
+		}
 	}
 	sum.add(rated)
-	for _, f := range rated.Failed {
-		p.Log.Warn("a window failed and will be tried again", "scope", f.Scope.ID, "window", b.run.Window(f.Window).Begin, "error", f.Error, "retry", f.Retry)
-	}
+	p.warn(b, rated)
 	if p.Meter != nil {
 		p.Meter.Batch(len(b.scopes)*b.run.Count-len(rated.Failed), rated.Points(), time.Since(began))
 		p.Meter.Failed(len(rated.Failed))
 	}
 	return rated.Points(), nil
+}
+
+// both does two batches, one after the other.
+func (p *Processor) both(ctx context.Context, x, y batch, sum *Summary) (points int, err error) {
+	n, err := p.batch(ctx, x, sum)
+	if err != nil {
+		return n, err
+	}
+	m, err := p.batch(ctx, y, sum)
+	return n + m, err
 }
 
 // halves splits a batch by scopes, or, with one scope, by windows.
@@ -261,6 +279,21 @@ func (b batch) failed(err error) *metering.Batch {
 	return f
 }
 
+// warn logs what failed, a line for each different reason.
+func (p *Processor) warn(b batch, rated *metering.Batch) {
+	windows, first := map[string]int{}, map[string]metering.Outcome{}
+	for _, f := range rated.Failed {
+		if windows[f.Error]++; windows[f.Error] == 1 {
+			first[f.Error] = f
+		}
+	}
+	for reason, n := range windows {
+		f := first[reason]
+		p.Log.Warn("windows failed and will be tried again", "windows", n, "first_scope", f.Scope.ID, "first_window", b.run.Window(f.Window).Begin,
+			"error", reason, "retry", f.Retry)
+	}
+}
+
 // retries says when the failed windows are tried again. One moment for all windows of a scope keeps them together.
 func (p *Processor) retries(b batch, rated *metering.Batch) {
 	now := time.Now()
@@ -276,7 +309,13 @@ func (p *Processor) retries(b batch, rated *metering.Batch) {
 
 // rated collects and rates a batch. What can't be collected is a batch of failed windows; an error is our own database's,
 // or wraps metering.ErrTooMuch.
-func (p *Processor) rated(ctx context.Context, b batch) (*metering.Batch, error) {
+func (p *Processor) rated(ctx context.Context, b batch) (rated *metering.Batch, err error) {
+	defer func() {
+		if r := recover(); r != nil { // our mistake about this usage, and no reason to end the process
+			p.Log.Error("collecting or rating panicked", "panic", r, "stack", string(debug.Stack()))
+			rated, err = b.failed(fmt.Errorf("a mistake in Ratebook: %v; the log has its place", r)), nil
+		}
+	}()
 	prices, err := p.rater.current(ctx, p.Catalog, p.Zone)
 	if fault.KindOf(err) == fault.Unavailable {
 		return nil, err
@@ -293,14 +332,18 @@ func (p *Processor) rated(ctx context.Context, b batch) (*metering.Batch, error)
 		return b.failed(fmt.Errorf("no metrics are configured for source %q; import some with `ratebook import metrics FILE`", b.source)), nil
 	}
 	began := time.Now()
-	got, err := p.Sources[i].Collector.Collect(ctx, &metering.Request{Scopes: b.scopes, Run: b.run, Metrics: metrics, MaxPoints: mostPoints})
+	request := &metering.Request{Scopes: b.scopes, Run: b.run, Metrics: metrics, MaxPoints: mostPoints}
+	if len(b.scopes) == 1 && b.run.Count == 1 { // there is no smaller question
+		request.MaxPoints = 0
+	}
+	got, err := p.Sources[i].Collector.Collect(ctx, request)
 	if errors.Is(err, metering.ErrTooMuch) || ctx.Err() != nil {
 		return nil, err
 	}
 	if err != nil {
 		return b.failed(err), nil
 	}
-	rated := &metering.Batch{
+	rated = &metering.Batch{
 		Token: b.token, Scopes: b.scopes, Run: b.run, Usage: got.Usage, SourceVersion: got.SourceVersion,
 		ConfigVersion: prices.configVersion, RulesVersion: prices.rulesVersion, Took: time.Since(began),
 	}

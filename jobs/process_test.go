@@ -122,7 +122,9 @@ func (c *catalog) Configuration(context.Context, int64) (*metering.Configuration
 	return &metering.Configuration{Version: 1, Metrics: c.metrics}, c.err
 }
 
-func (c *catalog) Rules(context.Context, int64) (*rating.Rules, error) { return &rating.Rules{}, c.err }
+func (c *catalog) Rules(context.Context, int64) (*rating.Rules, error) {
+	return &rating.Rules{Version: 1}, c.err
+}
 
 func (c *catalog) FirstSamples(context.Context) (map[int64]time.Time, error) { return c.first, c.err }
 
@@ -494,7 +496,7 @@ func TestSummary(t *testing.T) {
 			{Series: metering.Series{Scope: scopes[1]}, Samples: []metering.Sample{sample(2, "-1")}},
 		},
 		Failed:   []metering.Outcome{{Scope: scopes[0], Window: 2, Error: "no"}, {Scope: scopes[0], Window: 2, Error: "never"}},
-		Findings: []metering.Finding{{Kind: metering.Unpriced, Points: 3}, {Kind: metering.Unpriced, Points: 1}},
+		Findings: []metering.Finding{{Kind: metering.Unpriced, Metric: "cpu", Points: 3}, {Kind: metering.Unpriced, Metric: "cpu", Points: 1}, {Kind: metering.SourceNote, Metric: "ram"}},
 	})
 	for i := range 2 * mostErrors {
 		sum.add(&metering.Batch{Scopes: scopes[:1], Run: period.Run{Count: 1}, Failed: []metering.Outcome{{Scope: scopes[0], Error: fmt.Sprint("e", i)}}})
@@ -510,7 +512,7 @@ func TestSummary(t *testing.T) {
 		t.Fatal(err)
 	}
 	const want = `{"new_scopes":0,"planned_windows":0,"done":3,"empty":2,"failed":41,"lost":4,"points":4,"amount":"-0.699999999999",` +
-		`"currency":"EUR","findings":{"unpriced":4},"errors":{"no":1},"took_ms":0}`
+		`"currency":"EUR","findings":{"source_note":{"ram":1},"unpriced":{"cpu":4}},"errors":{"no":1},"took_ms":0}`
 	if string(got) != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}

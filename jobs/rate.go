@@ -53,8 +53,19 @@ func (r *rater) current(ctx context.Context, c Catalog, zone *time.Location) (*p
 	if p.engine, err = rating.Compile(all, zone); err != nil {
 		return nil, fmt.Errorf("rules version %d: %w", rules, err)
 	}
+	// what was read, which is later than asked for if nothing had a version yet and something came between
+	p.configVersion, p.rulesVersion = p.configuration.Version, all.Version
 	r.have = p
 	return p, nil
+}
+
+// excerpt cuts a detail short: details tell findings apart, and whoever writes the labels decides how long they are.
+func excerpt(s string) string {
+	const most = 200
+	if r := []rune(s); len(r) > most {
+		return string(r[:most]) + "…"
+	}
+	return s
 }
 
 // metrics returns the metrics of a source.
@@ -111,7 +122,7 @@ func (p *prices) rate(b *metering.Batch) {
 			for _, a := range notNumeric {
 				b.Findings = append(b.Findings, metering.Finding{
 					Kind: metering.NotNumeric, Scope: u.Scope, Window: sample.Window, Metric: u.Metric.Name,
-					Detail: fmt.Sprintf("%s = %q", a.Name, a.Value), Points: 1,
+					Detail: excerpt(fmt.Sprintf("%s = %q", a.Name, a.Value)), Points: 1,
 				})
 			}
 			kept = append(kept, sample)

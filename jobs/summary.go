@@ -11,25 +11,25 @@ import (
 type Summary struct {
 	mu sync.Mutex
 
-	Scopes   int                          `json:"new_scopes"`
-	Planned  int64                        `json:"planned_windows"`
-	Done     int                          `json:"done"`   // windows with charges
-	Empty    int                          `json:"empty"`  // windows without usage
-	Failed   int                          `json:"failed"` // windows that will be tried again
-	Lost     int                          `json:"lost"`   // windows whose lease was lost to another worker
-	Points   int                          `json:"points"`
-	Amount   money.Decimal                `json:"amount"`
-	Currency string                       `json:"currency"`
-	Findings map[metering.FindingKind]int `json:"findings"` // points by kind
-	Errors   map[string]int               `json:"errors"`   // failed windows by message
-	Took     int64                        `json:"took_ms"`
+	Scopes   int                                     `json:"new_scopes"`
+	Planned  int64                                   `json:"planned_windows"`
+	Done     int                                     `json:"done"`   // windows with charges
+	Empty    int                                     `json:"empty"`  // windows without usage
+	Failed   int                                     `json:"failed"` // windows that will be tried again
+	Lost     int                                     `json:"lost"`   // windows whose lease was lost to another worker
+	Points   int                                     `json:"points"`
+	Amount   money.Decimal                           `json:"amount"`
+	Currency string                                  `json:"currency"`
+	Findings map[metering.FindingKind]map[string]int `json:"findings"` // points by kind and metric
+	Errors   map[string]int                          `json:"errors"`   // failed windows by message
+	Took     int64                                   `json:"took_ms"`
 }
 
 // mostErrors is how many different messages a summary keeps.
 const mostErrors = 20
 
 func newSummary() *Summary {
-	return &Summary{Findings: map[metering.FindingKind]int{}, Errors: map[string]int{}}
+	return &Summary{Findings: map[metering.FindingKind]map[string]int{}, Errors: map[string]int{}}
 }
 
 // add counts a committed batch.
@@ -62,7 +62,10 @@ func (s *Summary) add(b *metering.Batch) {
 		}
 	}
 	for _, f := range b.Findings {
-		s.Findings[f.Kind] += f.Points
+		if s.Findings[f.Kind] == nil {
+			s.Findings[f.Kind] = map[string]int{}
+		}
+		s.Findings[f.Kind][f.Metric] += max(f.Points, 1) // a note about a query counts as one
 	}
 	s.Failed += len(failed)
 	s.Done += len(full)

@@ -150,9 +150,9 @@ services:
 ~ module hashmap: disabled, priority 1 (was: enabled, priority 1)
 ~ mapping of cpu, group bulk: type flat → rate, cost 0.0005 → 2, name none → "two"
   not in the file, stays: field flavor of cpu
-  not in the file, stays: threshold of cpu, quantity ≥ 100: rate 0.9
   not in the file, stays: mapping of cpu, flavor = m1.tiny, scope p1, from 2026-10-31T23:00:00Z: flat 0.01, until 2026-12-01T11:00:00Z, name tiny, description "what: it is"
   not in the file, stays: threshold of cpu, flavor ≥ 8, scope p2, group bulk: flat 0.0025
+  not in the file, stays: threshold of cpu, quantity ≥ 100: rate 0.9
 3 added, 2 changed, 0 removed; 2 the same, 4 not in the file
 `
 	if d := cmp.Diff(report, diff.String()); d != "" {

@@ -94,11 +94,17 @@ func (s *Store) backup(ctx context.Context, want int64) error {
 		return fmt.Errorf("store: backup: %w", err)
 	}
 	path = fmt.Sprintf("%s.before-v%d", path, want)
-	if _, err := os.Stat(path); err == nil {
-		return nil // a migration that failed and is tried again
+	if _, err := os.Stat(path); err == nil { // of an earlier attempt, perhaps long ago
+		path += time.Now().UTC().Format(".20060102T150405Z")
 	}
-	if _, err := s.db.ExecContext(ctx, "VACUUM INTO ?", path); err != nil {
-		_ = os.Remove(path)
+	partial := path + ".partial" // so that a copy of that name is a whole one
+	_ = os.Remove(partial)
+	_, err = s.db.ExecContext(ctx, "VACUUM INTO ?", partial)
+	if err == nil {
+		err = os.Rename(partial, path)
+	}
+	if err != nil {
+		_ = os.Remove(partial)
 		return fault.Wrap(fault.Unavailable, err, "the database could not be copied to %s before its migration; nothing was changed", path)
 	}
 	s.log.Info("copied the database before its migration", "to", path)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/jmoiron/sqlx"
@@ -31,8 +32,9 @@ func (s *Store) Report(ctx context.Context, q *costs.Query, yield func(costs.Row
 			return err
 		}
 		r := &report{s: s, t: t, q: q, zone: settings.Zone, g: costs.NewGrouper(q, settings.Zone, yield)}
-		r.byScopeKey = slices.Contains(q.Groups, settings.ScopeKey) ||
-			slices.ContainsFunc(q.Filters, func(f costs.Filter) bool { return f.Key == settings.ScopeKey })
+		isScopeKey := func(name string) bool { return strings.TrimPrefix(name, costs.AttributePrefix) == settings.ScopeKey }
+		r.byScopeKey = slices.ContainsFunc(q.Groups, isScopeKey) ||
+			slices.ContainsFunc(q.Filters, func(f costs.Filter) bool { return isScopeKey(f.Key) })
 		if err := r.names(ctx); err != nil {
 			return err
 		}
@@ -295,67 +297,58 @@ func (r *report) charges(ctx context.Context, all period.Range) error {
 	return nil
 }
 
-// chargesPart feeds charges of a range within one day.
+// chargesPart feeds charges of a range within one day. Labels are looked up between queries, so that what is in memory is
+// sums: one for each series of some scopes, then one for each group, and bucket.
 func (r *report) chargesPart(ctx context.Context, part period.Range) error {
-	type point struct {
+	type place struct {
 		series int64
 		bucket int64 // its begin, in Unix seconds
-		sums   rollup.Sums
 	}
 	buckets := map[int64]map[int32]*rollup.Sums{}
-	var points []point
+	sums := map[place]*rollup.Sums{}
 	for scopes := range slices.Chunk(r.refs, chargedScopes) {
-		points = points[:0]
+		clear(sums)
 		var last timestamp
-		var bucket int64
+		var where place
 		query, args := in(`SELECT c.series, c.begins_at, c.qty, c.price FROM charges c
 			WHERE c.scope IN (?) AND c.begins_at >= ? AND c.begins_at < ?`, scopes, at(part.Begin), at(part.End))
 		err := r.t.each(ctx, func(rows *sqlx.Rows) error {
-			p := point{sums: rollup.Sums{Points: 1}}
+			one := rollup.Sums{Points: 1}
 			var begin timestamp
-			if err := rows.Scan(&p.series, &begin, &p.sums.Qty, &p.sums.Price); err != nil {
+			if err := rows.Scan(&where.series, &begin, &one.Qty, &one.Price); err != nil {
 				return fmt.Errorf("store: charges: %w", err)
 			}
 			if !begin.Equal(last.Time) {
 				last = begin
-				bucket = part.Begin.Unix()
+				where.bucket = part.Begin.Unix()
 				if r.q.Bucket == period.Hour {
-					bucket = max(bucket, period.Hour.Start(begin.Time, r.zone).Unix())
+					where.bucket = max(where.bucket, period.Hour.Start(begin.Time, r.zone).Unix())
 				}
 			}
-			p.bucket = bucket
-			points = append(points, p)
+			addSums(sums, where, &one)
 			return nil
 		}, query, args...)
 		if err != nil {
 			return err
 		}
 		var absent []int64
-		for i := range points {
-			if r.keys.get(points[i].series) == 0 {
-				absent = append(absent, points[i].series)
+		for p := range sums {
+			if r.keys.get(p.series) == 0 {
+				absent = append(absent, p.series)
 			}
 		}
 		if err := r.learn(ctx, absent); err != nil {
 			return err
 		}
-		for i := range points {
-			p := &points[i]
+		for p, sum := range sums {
 			key := r.keys.get(p.series) - 2
 			if key < 0 {
 				continue
 			}
-			of := buckets[p.bucket]
-			if of == nil {
-				of = map[int32]*rollup.Sums{}
-				buckets[p.bucket] = of
+			if buckets[p.bucket] == nil {
+				buckets[p.bucket] = map[int32]*rollup.Sums{}
 			}
-			if have := of[key]; have != nil {
-				have.Add(&p.sums)
-			} else {
-				sums := p.sums
-				of[key] = &sums
-			}
+			addSums(buckets[p.bucket], key, sum)
 		}
 	}
 	begins := keys(buckets)
@@ -369,4 +362,14 @@ func (r *report) chargesPart(ctx context.Context, part period.Range) error {
 		}
 	}
 	return nil
+}
+
+// addSums adds sums to those of a key.
+func addSums[K comparable](all map[K]*rollup.Sums, key K, sums *rollup.Sums) {
+	if have := all[key]; have != nil {
+		have.Add(sums)
+		return
+	}
+	first := *sums
+	all[key] = &first
 }

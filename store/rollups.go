@@ -267,11 +267,24 @@ func (t *tx) chargesOf(ctx context.Context, scope int64, r period.Range, zone *t
 	if err != nil {
 		return err
 	}
+	// They come a window at a time, so memory holds one day's sums, however long the range is.
+	today := map[int64]*rollup.Sums{}
 	var (
 		last       timestamp
 		day, month civil
 	)
-	return t.each(ctx, func(rows *sqlx.Rows) error {
+	flush := func() error {
+		for id, sums := range today {
+			i, ok := series[id]
+			if !ok {
+				return fault.New(fault.Internal, "charges of scope %d name series %d, which does not exist", scope, id)
+			}
+			d.add(i.owner, i.seriesRef, day, month, *sums)
+		}
+		clear(today)
+		return nil
+	}
+	err = t.each(ctx, func(rows *sqlx.Rows) error {
 		var (
 			id         int64
 			begin      timestamp
@@ -280,16 +293,22 @@ func (t *tx) chargesOf(ctx context.Context, scope int64, r period.Range, zone *t
 		if err := rows.Scan(&id, &begin, &qty, &price); err != nil {
 			return fmt.Errorf("store: charges: %w", err)
 		}
-		if !begin.Equal(last.Time) { // they come a window at a time
-			last, day, month = begin, civilDay(begin.Time, zone), civilMonth(begin.Time, zone)
+		if !begin.Equal(last.Time) {
+			last = begin
+			if next := civilDay(begin.Time, zone); next != day {
+				if err := flush(); err != nil {
+					return err
+				}
+				day, month = next, civilMonth(begin.Time, zone)
+			}
 		}
-		i, ok := series[id]
-		if !ok {
-			return fault.New(fault.Internal, "charges of scope %d name series %d, which does not exist", scope, id)
-		}
-		d.add(i.owner, i.seriesRef, day, month, rollup.Sums{Points: 1, Qty: qty, Price: price})
+		addSums(today, id, &rollup.Sums{Points: 1, Qty: qty, Price: price})
 		return nil
 	}, "SELECT series, begins_at, qty, price FROM charges WHERE scope = ? AND begins_at >= ? AND begins_at < ? ORDER BY begins_at", scope, at(r.Begin), at(r.End))
+	if err != nil {
+		return err
+	}
+	return flush()
 }
 
 // chargedRange returns from when to when a scope has charges, in whole billing months.

@@ -70,20 +70,18 @@ func (s *Store) sourceVersion(ctx context.Context, t *tx, v sourceVersion) (any,
 
 // scopeRow reads scopes with their source.
 type scopeRow struct {
-	ID        int64
-	Scope     string
-	Name      string
-	Active    bool
-	SourceID  int64  `db:"source_id"`
-	Source    string `db:"source_name"`
-	Kind      string
-	URL       string
-	ScopeKey  string    `db:"scope_key"`
-	PlannedTo timestamp `db:"planned_to"`
-	FoundAt   timestamp `db:"found_at"`
+	ID       int64
+	Scope    string
+	Name     string
+	Active   bool
+	SourceID int64  `db:"source_id"`
+	Source   string `db:"source_name"`
+	Kind     string
+	URL      string
+	ScopeKey string `db:"scope_key"`
 }
 
-const scopeColumns = `s.id, s.scope, s.name, s.active, s.scope_key, s.planned_to, s.found_at,
+const scopeColumns = `s.id, s.scope, s.name, s.active, s.scope_key,
 	src.id AS source_id, src.name AS source_name, src.kind, src.url FROM scopes s JOIN sources src ON src.id = s.source`
 
 func (r *scopeRow) scope() *metering.Scope {

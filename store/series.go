@@ -61,7 +61,11 @@ func (s *Store) seriesRefs(ctx context.Context, t *tx, usage []metering.Usage) (
 			perhaps = append(perhaps, i)
 		}
 	}
-	if err := t.findSeries(ctx, fresh, usage, prints, perhaps); err != nil {
+	stored := 0
+	for _, n := range next {
+		stored += int(n)
+	}
+	if err := t.findSeries(ctx, fresh, usage, prints, perhaps, stored < 4*len(perhaps)); err != nil {
 		return nil, nil, err
 	}
 	var missing []int
@@ -130,11 +134,8 @@ func (s *Store) remember(fresh map[metering.Fingerprint]seriesRef) {
 	}
 }
 
-// A process that has just started knows no series: from that many unknown ones on it reads all of their scopes at once.
-const manySeries = 200
-
-// findSeries looks up some usage's series.
-func (t *tx) findSeries(ctx context.Context, found map[metering.Fingerprint]seriesRef, usage []metering.Usage, prints []metering.Fingerprint, which []int) error {
+// findSeries looks up some usage's series, or all series of its scopes at once: a process that has just started knows none.
+func (t *tx) findSeries(ctx context.Context, found map[metering.Fingerprint]seriesRef, usage []metering.Usage, prints []metering.Fingerprint, which []int, all bool) error {
 	scan := func(rows *sqlx.Rows) error {
 		var print []byte
 		var ref seriesRef
@@ -144,7 +145,7 @@ func (t *tx) findSeries(ctx context.Context, found map[metering.Fingerprint]seri
 		found[metering.Fingerprint(print)] = ref
 		return nil
 	}
-	if len(which) > manySeries {
+	if all {
 		for part := range slices.Chunk(scopesOf(usage, which), 500) {
 			query, args := in("SELECT fingerprint, id, slot FROM series WHERE scope IN (?)", part)
 			if err := t.each(ctx, scan, query, args...); err != nil {

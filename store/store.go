@@ -177,7 +177,7 @@ func (s *Store) view(ctx context.Context, fn func(t *tx) error) error {
 	return s.run(ctx, &sql.TxOptions{ReadOnly: true, Isolation: s.d.snapshot}, fn)
 }
 
-func (s *Store) run(ctx context.Context, o *sql.TxOptions, fn func(t *tx) error) (err error) {
+func (s *Store) run(ctx context.Context, o *sql.TxOptions, fn func(t *tx) error) error {
 	conn, err := s.db.Connx(ctx)
 	if err != nil {
 		return unavailable(err)
@@ -187,11 +187,7 @@ func (s *Store) run(ctx context.Context, o *sql.TxOptions, fn func(t *tx) error)
 	if err != nil {
 		return unavailable(err)
 	}
-	defer func() {
-		if err != nil { // a cancelled ctx has rolled back already
-			_ = t.Rollback()
-		}
-	}()
+	defer func() { _ = t.Rollback() }() // also when fn panics; after a commit it does nothing
 	if err := fn(&tx{t, conn, s.d}); err != nil {
 		return unavailable(err)
 	}

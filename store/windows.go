@@ -96,8 +96,8 @@ func (t *tx) planOldPeriod(ctx context.Context, length time.Duration, horizon ti
 	}
 	err = t.list(ctx, &rows, `SELECT s.id, s.planned_to, COALESCE((SELECT w.period FROM windows w WHERE w.scope = s.id AND w.begins_at < s.planned_to
 			ORDER BY w.begins_at DESC LIMIT 1), 0) AS length
-		FROM scopes s WHERE s.active AND s.planned_to < ? AND `+t.d.seconds("s.planned_to")+" % ? <> 0 ORDER BY s.planned_to "+t.d.skipLocked,
-		at(horizon), int64(length/time.Second))
+		FROM scopes s WHERE s.active AND s.planned_to < ? AND `+t.d.seconds("s.planned_to")+" % ? <> 0 ORDER BY s.planned_to LIMIT ? "+t.d.skipLocked,
+		at(horizon), int64(length/time.Second), planScopes)
 	if err != nil {
 		return 0, false, err
 	}
@@ -121,7 +121,14 @@ func (t *tx) planOldPeriod(ctx context.Context, length time.Duration, horizon ti
 		}
 		old := time.Duration(c.seconds) * time.Second
 		to := begin
-		for !to.Equal(period.Floor(to, length)) && !to.Add(old).After(horizon) {
+		for i := range max(1, planWindows/len(ids)) + 1 {
+			if to.Equal(period.Floor(to, length)) || to.Add(old).After(horizon) {
+				break
+			}
+			if i == max(1, planWindows/len(ids)) { // the rest in another transaction
+				more = true
+				break
+			}
 			to = to.Add(old)
 		}
 		if to.Equal(begin) {
@@ -132,7 +139,7 @@ func (t *tx) planOldPeriod(ctx context.Context, length time.Duration, horizon ti
 			return n, false, err
 		}
 	}
-	return n, false, nil
+	return n, more || len(rows) == planScopes && n > 0, nil
 }
 
 // planScopes writes the windows of some scopes up to a time.

@@ -166,7 +166,7 @@ CREATE TABLE charges (
 ) PARTITION BY RANGE (begins_at);
 CREATE UNIQUE INDEX charges_key ON charges (scope, begins_at, series, seq);
 
--- What charges were before they were replaced, by whom is said by the audit log.
+-- What charges were before they were replaced; task is what replaced them, NULL for a window that was committed again.
 CREATE TABLE superseded_charges (
     scope          int NOT NULL,
     begins_at      timestamptz NOT NULL,
@@ -188,7 +188,7 @@ CREATE TABLE windows (
     begins_at      timestamptz NOT NULL,
     period         int NOT NULL,
     state          smallint NOT NULL,
-    attempts       smallint NOT NULL DEFAULT 0,
+    attempts       int NOT NULL DEFAULT 0,
     attempt        bigint NOT NULL DEFAULT 0,
     next_attempt   timestamptz NOT NULL,
     points         int NOT NULL DEFAULT 0,

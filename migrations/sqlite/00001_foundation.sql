@@ -167,7 +167,7 @@ CREATE TABLE charges (
     PRIMARY KEY (scope, begins_at, series, seq)
 ) WITHOUT ROWID;
 
--- What charges were before they were replaced, by whom is said by the audit log.
+-- What charges were before they were replaced; task is what replaced them, NULL for a window that was committed again.
 CREATE TABLE superseded_charges (
     scope          integer NOT NULL,
     begins_at      timestamp NOT NULL,
