@@ -1,10 +1,6 @@
 package metering
 
-import (
-	"slices"
-
-	"ratebook/period"
-)
+import "ratebook/period"
 
 // Points returns the number of data points in the batch.
 func (b *Batch) Points() int {
@@ -21,10 +17,12 @@ func (b *Batch) Halves() (first, second *Batch, ok bool) {
 	if n := len(b.Scopes) / 2; n > 0 {
 		x, y := *b, *b
 		x.Scopes, y.Scopes = b.Scopes[:n], b.Scopes[n:]
-		part := func(h *Batch) {
-			has := func(s *Scope) bool {
-				return slices.ContainsFunc(h.Scopes, func(mine *Scope) bool { return mine.Ref == s.Ref })
-			}
+		inFirst := make(map[int64]bool, n)
+		for _, scope := range x.Scopes {
+			inFirst[scope.Ref] = true
+		}
+		part := func(h *Batch, first bool) {
+			has := func(s *Scope) bool { return inFirst[s.Ref] == first }
 			h.Usage, h.Failed, h.Findings = nil, nil, nil
 			for _, u := range b.Usage {
 				if has(u.Scope) {
@@ -42,8 +40,8 @@ func (b *Batch) Halves() (first, second *Batch, ok bool) {
 				}
 			}
 		}
-		part(&x)
-		part(&y)
+		part(&x, true)
+		part(&y, false)
 		return &x, &y, true
 	}
 	n := b.Run.Count / 2

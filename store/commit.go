@@ -42,9 +42,13 @@ func (s *Store) Commit(ctx context.Context, b *metering.Batch) error {
 			return err
 		}
 	}
+	prints := make([]metering.Fingerprint, len(b.Usage)) // outside the transaction, which others wait for
+	for i := range b.Usage {
+		prints[i] = b.Usage[i].Fingerprint()
+	}
 	var fresh map[metering.Fingerprint]seriesRef
 	err = s.update(ctx, func(t *tx) (err error) {
-		c := &commit{s: s, t: t, b: b, run: newRunDays(b.Run, settings.Zone), deltas: newDeltas(), zone: settings.Zone}
+		c := &commit{s: s, t: t, b: b, prints: prints, run: newRunDays(b.Run, settings.Zone), deltas: newDeltas(), zone: settings.Zone}
 		fresh, err = c.store(ctx)
 		return err
 	})
@@ -89,6 +93,7 @@ type commit struct {
 	s      *Store
 	t      *tx
 	b      *metering.Batch
+	prints []metering.Fingerprint // of the usages' series
 	run    runDays
 	deltas *deltas
 	zone   *time.Location
@@ -137,7 +142,7 @@ func (c *commit) store(ctx context.Context) (map[metering.Fingerprint]seriesRef,
 			return nil, err
 		}
 	}
-	refs, fresh, err := c.s.seriesRefs(ctx, c.t, b.Usage)
+	refs, fresh, err := c.s.seriesRefs(ctx, c.t, b.Usage, c.prints)
 	if err != nil {
 		return nil, err
 	}

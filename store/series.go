@@ -30,15 +30,13 @@ const chunkSeries = rollup.MaxSeries * 3 / 4
 // maxKnownSeries bounds the fingerprints that are remembered, at some 60 bytes each.
 const maxKnownSeries = 2_000_000
 
-// seriesRefs returns where each usage's series is stored, storing those that are new. fresh must be given to remember
+// seriesRefs returns where each usage's series, with its fingerprint, is stored, storing those that are new. fresh must be given to remember
 // once the transaction is committed.
-func (s *Store) seriesRefs(ctx context.Context, t *tx, usage []metering.Usage) (found []seriesRef, fresh map[metering.Fingerprint]seriesRef, err error) {
+func (s *Store) seriesRefs(ctx context.Context, t *tx, usage []metering.Usage, prints []metering.Fingerprint) (found []seriesRef, fresh map[metering.Fingerprint]seriesRef, err error) {
 	found = make([]seriesRef, len(usage))
-	prints := make([]metering.Fingerprint, len(usage))
 	var unknown []int
 	s.mu.Lock()
 	for i := range usage {
-		prints[i] = usage[i].Fingerprint()
 		ref, ok := s.series[prints[i]]
 		if !ok {
 			unknown = append(unknown, i)
