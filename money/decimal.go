@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"math/bits"
+	"strconv"
 
 	"github.com/cockroachdb/apd/v3"
 )
@@ -469,6 +470,9 @@ func (d Decimal) Append(dst []byte) []byte {
 	if hi|lo == 0 {
 		return append(dst, '0')
 	}
+	if hi == 0 && scale < len(pow10) {
+		return d.appendShort(dst)
+	}
 	var buf [40]byte
 	i := len(buf)
 	for hi != 0 { // nineteen digits at a time
@@ -514,6 +518,36 @@ func (d Decimal) Append(dst []byte) []byte {
 	if scale > 0 {
 		dst = append(dst, '.')
 		dst = append(dst, digits[whole:]...)
+	}
+	return dst
+}
+
+// appendShort is Append for a coefficient of 64 bits, other than 0, with at most 19 decimals: almost every number.
+func (d *Decimal) appendShort(dst []byte) []byte {
+	if d.neg {
+		dst = append(dst, '-')
+	}
+	lo, scale := d.lo, int(d.scale)
+	for scale > 0 && lo%10 == 0 {
+		lo, scale = lo/10, scale-1
+	}
+	whole := lo / pow10[scale]
+	fraction := lo - whole*pow10[scale]
+	dst = strconv.AppendUint(dst, whole, 10)
+	if scale == 0 {
+		return dst
+	}
+	dst = append(dst, ".0000000000000000000"[:1+scale]...)
+	i := len(dst)
+	for fraction >= 10 { // two digits at a time
+		q := fraction / 100
+		r := (fraction - q*100) * 2
+		i -= 2
+		dst[i], dst[i+1] = pairs[r], pairs[r+1]
+		fraction = q
+	}
+	if fraction > 0 {
+		dst[i-1] = byte('0' + fraction)
 	}
 	return dst
 }
