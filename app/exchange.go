@@ -48,19 +48,21 @@ func (f *importFlags) settings(ctx context.Context, s *store.Store) (*metering.S
 	return s.UseSettings(ctx, f.wanted())
 }
 
-type importMetricsCommand struct{ importFlags }
+// importer imports the content of a named file and says what that changes, or, in a dry run, would.
+type importer func(ctx context.Context, s *store.Store, settings *metering.Settings, name string, content []byte, replace, dryRun bool) (*metering.Difference, error)
 
-func (c *importMetricsCommand) Run(r *run) error {
-	name, content, err := c.read(r)
+// do imports the file and prints the difference.
+func (f *importFlags) do(r *run, load importer) error {
+	name, content, err := f.read(r)
 	if err != nil {
 		return err
 	}
-	return c.with(r, func(ctx context.Context, s *store.Store) error {
-		settings, err := c.settings(ctx, s)
+	return f.with(r, func(ctx context.Context, s *store.Store) error {
+		settings, err := f.settings(ctx, s)
 		if err != nil {
 			return err
 		}
-		d, err := importMetrics(ctx, s, settings, name, content, c.Replace, c.DryRun)
+		d, err := load(ctx, s, settings, name, content, f.Replace, f.DryRun)
 		if err != nil {
 			return err
 		}
@@ -68,6 +70,10 @@ func (c *importMetricsCommand) Run(r *run) error {
 		return nil
 	})
 }
+
+type importMetricsCommand struct{ importFlags }
+
+func (c *importMetricsCommand) Run(r *run) error { return c.do(r, importMetrics) }
 
 func importMetrics(ctx context.Context, s *store.Store, settings *metering.Settings, name string, content []byte, replace, dryRun bool) (*metering.Difference, error) {
 	next, err := metering.ParseMetrics(name, content, settings.ScopeKey)
@@ -91,24 +97,7 @@ func importMetrics(ctx context.Context, s *store.Store, settings *metering.Setti
 
 type importRulesCommand struct{ importFlags }
 
-func (c *importRulesCommand) Run(r *run) error {
-	name, content, err := c.read(r)
-	if err != nil {
-		return err
-	}
-	return c.with(r, func(ctx context.Context, s *store.Store) error {
-		settings, err := c.settings(ctx, s)
-		if err != nil {
-			return err
-		}
-		d, err := importRules(ctx, s, settings, name, content, c.Replace, c.DryRun)
-		if err != nil {
-			return err
-		}
-		fmt.Fprint(r.Out, d)
-		return nil
-	})
-}
+func (c *importRulesCommand) Run(r *run) error { return c.do(r, importRules) }
 
 func importRules(ctx context.Context, s *store.Store, settings *metering.Settings, name string, content []byte, replace, dryRun bool) (*metering.Difference, error) {
 	file, err := rating.ParseFile(name, content, settings.Zone)

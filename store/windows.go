@@ -121,16 +121,12 @@ func (t *tx) planOldPeriod(ctx context.Context, length time.Duration, horizon ti
 		}
 		old := time.Duration(c.seconds) * time.Second
 		to := begin
-		for i := range max(1, planWindows/len(ids)) + 1 {
-			if to.Equal(period.Floor(to, length)) || to.Add(old).After(horizon) {
-				break
-			}
-			if i == max(1, planWindows/len(ids)) { // the rest in another transaction
-				more = true
-				break
-			}
+		most := begin.Add(time.Duration(max(1, planWindows/len(ids))) * old)
+		open := func() bool { return !to.Equal(period.Floor(to, length)) && !to.Add(old).After(horizon) }
+		for open() && to.Before(most) {
 			to = to.Add(old)
 		}
+		more = more || open() // the rest in another transaction
 		if to.Equal(begin) {
 			continue
 		}
