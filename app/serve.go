@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"net"
 	"sync"
 	"time"
@@ -28,8 +29,16 @@ type serveCommand struct {
 	MetricsTokenFile string `placeholder:"FILE" help:"File that holds the token for /metrics."`
 }
 
-// Run processes windows as they become due until it is told to stop.
+// Run processes windows as they become due until it is told to stop, which is its orderly end.
 func (c *serveCommand) Run(r *run) error {
+	err := c.serve(r)
+	if r.ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+func (c *serveCommand) serve(r *run) error {
 	token, err := secret("metrics-token", c.MetricsToken, c.MetricsTokenFile)
 	if err != nil {
 		return err

@@ -144,7 +144,7 @@ type summary struct {
 	Lost           int
 	Points         int
 	Amount         string
-	Findings       map[string]int
+	Findings       map[string]map[string]int // by kind and metric
 	Errors         map[string]int
 }
 

@@ -148,7 +148,7 @@ func TestRealPath(t *testing.T) {
 			if r.status != 0 || sum.Points != len(points) || sum.Amount != text(total) || sum.Failed != 0 || sum.Lost != 0 || sum.NewScopes != 6 {
 				t.Fatalf("processed with status %d; it should be %d points and %s:\n%s%s", r.status, len(points), text(total), r.out, r.stderr)
 			}
-			if sum.Done+sum.Empty != 6*48 || sum.Empty == 0 || sum.Findings["unpriced"] == 0 {
+			if sum.Done+sum.Empty != 6*48 || sum.Empty == 0 || sum.Findings["unpriced"]["license"] == 0 {
 				t.Errorf("6 scopes with 48 windows each, some of them empty, and nothing prices licenses:\n%s", r.out)
 			}
 			w.checkCharges(t, db, points)

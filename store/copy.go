@@ -29,7 +29,7 @@ const copyBlock = 64 << 10
 // startCopy begins a COPY into a table. Whatever comes of it, it must be closed.
 func startCopy(ctx context.Context, t *tx, table, columns string) (*copying, error) {
 	c := &copying{conn: t.conn, table: table, rows: make([]byte, 0, copyBlock+4096)}
-	err := t.conn.Raw(func(conn any) error {
+	err := c.raw(func(conn any) error {
 		stmt, err := conn.(driver.ConnPrepareContext).PrepareContext(ctx, "copy "+table+" ("+columns+") from stdin")
 		if err == nil {
 			c.stmt = stmt.(copyStatement)
@@ -52,10 +52,10 @@ func (c *copying) row(ctx context.Context, rows []byte) error {
 }
 
 func (c *copying) flush(ctx context.Context) error {
-	if len(c.rows) == 0 {
-		return nil
+	if err := ctx.Err(); err != nil || len(c.rows) == 0 {
+		return err
 	}
-	err := c.conn.Raw(func(any) error {
+	err := c.raw(func(any) error {
 		_, err := c.stmt.CopyData(ctx, string(c.rows[:len(c.rows)-1])) // it ends the last row itself
 		return err
 	})
@@ -71,7 +71,7 @@ func (c *copying) done(ctx context.Context) error {
 	if err := c.flush(ctx); err != nil {
 		return err
 	}
-	err := c.conn.Raw(func(any) error {
+	err := c.raw(func(any) error {
 		_, err := c.stmt.Exec(nil)
 		return err
 	})
@@ -83,7 +83,20 @@ func (c *copying) done(ctx context.Context) error {
 
 // close ends the COPY if it isn't done; the transaction has failed then, and nothing more can.
 func (c *copying) close() {
-	_ = c.conn.Raw(func(any) error { return c.stmt.Close() })
+	_ = c.raw(func(any) error { return c.stmt.Close() })
+}
+
+// raw calls fn with the driver's connection. fn's error goes round database/sql, which would close the connection on
+// driver.ErrBadConn and wait for the transaction to end first, forever. The pool drops it later: the driver knows.
+func (c *copying) raw(fn func(conn any) error) error {
+	var err error
+	if e := c.conn.Raw(func(conn any) error {
+		err = fn(conn)
+		return nil
+	}); e != nil {
+		return e
+	}
+	return err
 }
 
 // appendCopyText appends a text with the characters escaped that mean something to COPY.

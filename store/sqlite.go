@@ -112,7 +112,8 @@ func openSQLite(databaseURL string, create bool) (*sql.DB, error) {
 		"mode":    {mode},
 		"_txlock": {"immediate"}, // a transaction that reads first and then writes would fail at once if another wrote
 		"_pragma": {
-			"busy_timeout(10000)", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)",
+			// no transaction holds the file for long, but SQLite lets those that wait in as chance will have it
+			"busy_timeout(60000)", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)",
 			"cache_size(-65536)", "temp_store(MEMORY)",
 		},
 		"_time_integer_format": {"unix"},

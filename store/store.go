@@ -183,12 +183,18 @@ func (s *Store) run(ctx context.Context, o *sql.TxOptions, fn func(t *tx) error)
 		return unavailable(err)
 	}
 	defer func() { _ = conn.Close() }() // only back to the pool
-	t, err := conn.BeginTxx(ctx, o)
+	// Statements end with ctx, the transaction only below: database/sql would roll it back as soon as ctx ends, between two
+	// blocks of a COPY too, and the server takes no statement in the middle of one.
+	t, err := conn.BeginTxx(context.WithoutCancel(ctx), o)
 	if err != nil {
 		return unavailable(err)
 	}
 	defer func() { _ = t.Rollback() }() // also when fn panics; after a commit it does nothing
-	if err := fn(&tx{t, conn, s.d}); err != nil {
+	err = fn(&tx{t, conn, s.d})
+	if e := ctx.Err(); e != nil && fault.KindOf(err) == fault.Internal {
+		return errors.Join(e, err) // a statement that was cut short has many names
+	}
+	if err != nil {
 		return unavailable(err)
 	}
 	return unavailable(t.Commit())
