@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -45,6 +46,16 @@ type User struct {
 	PasswordHash string // of HashPassword
 	Created      time.Time
 	Disabled     time.Time // zero while the user may sign in
+	Credentials  int64     // grows when the password changes or the user is disabled: older sessions end
+	Scopes       []string  // of a tenant: the ids of the scopes it may read
+}
+
+// ReadsAll reports whether the user may read every scope.
+func (u *User) ReadsAll() bool { return u.Role != Tenant }
+
+// May reports whether the user may do what a role may.
+func (u *User) May(r Role) bool {
+	return slices.Index(Roles, u.Role) <= slices.Index(Roles, r) && slices.Contains(Roles, u.Role)
 }
 
 var loginPattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}$`)
