@@ -29,9 +29,11 @@ bench: ## Measure what docs/performance.md states
 	RATEBOOK_BENCH=1 go test -run '^TestBench' -v -timeout 30m ./e2e
 
 lint: ## Run the linters, formatting included
+	go tool templ fmt -fail -log-level error views
 	$(LINT) run
 
 fmt: ## Format the source
+	go tool templ fmt -log-level error views
 	$(LINT) fmt
 
 gen: ## Make the generated files again

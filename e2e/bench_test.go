@@ -1,10 +1,16 @@
 package e2e
 
 import (
+	"bufio"
 	"encoding/json"
 	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -31,8 +37,8 @@ func TestBenchProcess(t *testing.T) {
 	}
 	program := binary(t)
 	source := testserver.Prometheus(t, benchSamples())
-	database := testserver.PostgresServer(t, "fsync=on", "synchronous_commit=on", "full_page_writes=on",
-		"shared_buffers=2GB", "max_wal_size=8GB", "checkpoint_timeout=15min").Create(t, "bench")
+	db := &database{url: testserver.PostgresServer(t, "fsync=on", "synchronous_commit=on", "full_page_writes=on",
+		"shared_buffers=2GB", "max_wal_size=8GB", "checkpoint_timeout=15min").Create(t, "bench")}
 
 	metrics := "metrics:\n"
 	rules := "services:\n"
@@ -46,7 +52,7 @@ func TestBenchProcess(t *testing.T) {
 	run := func(args ...string) (out string, took time.Duration, rss int64) {
 		t.Helper()
 		cmd := exec.CommandContext(t.Context(), program, args...)
-		cmd.Env = append(os.Environ(), "RATEBOOK_DATABASE_URL="+database)
+		cmd.Env = append(os.Environ(), "RATEBOOK_DATABASE_URL="+db.url)
 		cmd.Stderr = os.Stderr
 		began := time.Now()
 		b, err := cmd.Output()
@@ -74,6 +80,113 @@ func TestBenchProcess(t *testing.T) {
 		_, took, _ := run("export", "report", "--begin", day, "--end", next, "--group-by", group)
 		t.Logf("export report by %s, a process of its own: %d ms", group, took.Milliseconds())
 	}
+
+	cmd := db.command(t, "user", "add", "ada", "--role", "admin")
+	cmd.Stdin = strings.NewReader("correct horse battery\n")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	s := db.serve(t, "serve")
+	c := s.client(t, "ada", "correct horse battery")
+	when := "begin=" + day + "&end=" + next
+	s.timePages(t, c, "/", "/costs?"+when, "/costs?group=metric&"+when, "/costs?group=flavor&"+when, "/costs?group=flavor&group=region&"+when,
+		"/costs?group=id&"+when, "/costs?group=scope&group=metric&"+when, "/costs?group=scope&filter=flavor%3Dm1.flavor3&"+when,
+		"/scopes", "/scopes/1", "/metrics", "/metrics/metric0", "/pricing", "/pricing/rules/new", "/settings", "/search?q=scope-1")
+
+	// a long export, while others look at pages
+	before := s.memory(t)
+	began := time.Now()
+	rows := make(chan int)
+	go func() {
+		res, err := c.Get(s.url + "/costs.csv?bucket=hour&group=metric&group=id&" + when)
+		if err != nil {
+			t.Error(err)
+			close(rows)
+			return
+		}
+		defer res.Body.Close()
+		n := 0
+		lines := bufio.NewScanner(res.Body)
+		for lines.Scan() {
+			n++
+		}
+		if lines.Err() != nil {
+			t.Error(lines.Err())
+		}
+		rows <- n - 1
+	}()
+	var beside []time.Duration
+	for n, open := 0, true; open; {
+		select {
+		case n = <-rows:
+			open = false
+			t.Logf("CSV by hour, metric and id: %d rows in %.1f s; memory of the process %d MB before, %d MB at most", n, time.Since(began).Seconds(), before, s.memory(t))
+		default:
+			beside = append(beside, s.timePage(t, c, "/costs?group=metric&"+when))
+		}
+	}
+	slices.Sort(beside)
+	t.Logf("a page meanwhile: %d ms in the middle, %d ms at most, of %d", beside[len(beside)/2].Milliseconds(), beside[len(beside)-1].Milliseconds(), len(beside))
+}
+
+// TestBenchDemo measures the pages of the demo.
+func TestBenchDemo(t *testing.T) {
+	if os.Getenv("RATEBOOK_BENCH") == "" {
+		t.Skip("a benchmark; set RATEBOOK_BENCH=1")
+	}
+	s := sqliteAt(filepath.Join(t.TempDir(), "unused.db")).serve(t, "demo")
+	c := s.client(t, s.wait(t, `login +(\S+)`), s.wait(t, `password +(\S+)`))
+	s.timePages(t, c, "/", "/costs", "/costs?group=metric", "/costs?group=flavor", "/costs?group=scope&group=metric&range=last-30-days", "/costs?group=id",
+		"/costs?group=metric&bucket=hour&range=last-7-days", "/scopes", "/scopes/1", "/metrics", "/metrics/cpu", "/pricing", "/pricing/rules/new",
+		"/pricing/changes", "/settings", "/search?q=gen")
+}
+
+// timePages logs how long each page takes, as a client beside the server sees it.
+func (s *site) timePages(t *testing.T, c *http.Client, paths ...string) {
+	t.Helper()
+	for _, path := range paths {
+		first := s.timePage(t, c, path)
+		var all []time.Duration
+		for range 20 {
+			all = append(all, s.timePage(t, c, path))
+		}
+		slices.Sort(all)
+		t.Logf("%-60s first %4d ms, then %4d ms in the middle, %4d ms at most", path, first.Milliseconds(), all[len(all)/2].Milliseconds(), all[len(all)-1].Milliseconds())
+	}
+}
+
+func (s *site) timePage(t *testing.T, c *http.Client, path string) time.Duration {
+	t.Helper()
+	began := time.Now()
+	res, err := c.Get(s.url + path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if _, err := io.Copy(io.Discard, res.Body); err != nil {
+		t.Fatal(err)
+	}
+	if res.StatusCode != http.StatusOK {
+		t.Fatalf("%s: %s", path, res.Status)
+	}
+	return time.Since(began)
+}
+
+// memory returns the most memory the program has had, in MB.
+func (s *site) memory(t *testing.T) int {
+	t.Helper()
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.cmd.Process.Pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(status)) {
+		if kb, ok := strings.CutPrefix(line, "VmHWM:"); ok {
+			n, _ := strconv.Atoi(strings.Fields(kb)[0])
+			return n / 1024
+		}
+	}
+	t.Fatal("no VmHWM")
+	return 0
 }
 
 func benchSamples() string {

@@ -7,4 +7,4 @@ import (
 	"ratebook/e2e/testserver"
 )
 
-func TestMain(m *testing.M) { testserver.Main(m, removeBinary) }
+func TestMain(m *testing.M) { testserver.Main(m, stopChromium, removeBinary) }
