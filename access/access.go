@@ -51,7 +51,7 @@ type User struct {
 }
 
 // ReadsAll reports whether the user may read every scope.
-func (u *User) ReadsAll() bool { return u.Role != Tenant }
+func (u *User) ReadsAll() bool { return u.May(Viewer) }
 
 // May reports whether the user may do what a role may.
 func (u *User) May(r Role) bool {

@@ -68,3 +68,32 @@ func TestLoginAndRole(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestMay(t *testing.T) {
+	t.Parallel()
+	for i, have := range Roles {
+		u := User{Role: have}
+		for j, asked := range Roles {
+			if got := u.May(asked); got != (i <= j) {
+				t.Errorf("%s may do what %s may: %t", have, asked, got)
+			}
+		}
+		if u.May("root") {
+			t.Errorf("%s may do what no role may", have)
+		}
+		if got := u.ReadsAll(); got != (have != Tenant) {
+			t.Errorf("%s reads all: %t", have, got)
+		}
+	}
+	for _, role := range []Role{"", "root", "ADMIN"} {
+		u := User{Role: role}
+		if u.ReadsAll() {
+			t.Errorf("%q reads all", role)
+		}
+		for _, asked := range append([]Role{"", "root"}, Roles...) {
+			if u.May(asked) {
+				t.Errorf("%q may do what %q may", role, asked)
+			}
+		}
+	}
+}

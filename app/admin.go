@@ -7,6 +7,7 @@ import (
 	"io"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strings"
 
 	"ratebook/access"
@@ -19,7 +20,8 @@ type userCommand struct {
 	Passwd  userPasswd  `cmd:"" help:"Change a user's password; it is read from standard input."`
 	Disable userDisable `cmd:"" help:"Keep a user from signing in."`
 	Enable  userEnable  `cmd:"" help:"Let a disabled user sign in again."`
-	List    userList    `cmd:"" help:"List all users."`
+	Scopes  userScopes  `cmd:"" help:"Say which scopes a tenant may read, instead of those before."`
+	List    userList    `cmd:"" help:"List all users, and the scopes of tenants."`
 }
 
 type userFlags struct {
@@ -29,7 +31,8 @@ type userFlags struct {
 
 type userAdd struct {
 	userFlags
-	Role string `default:"viewer" help:"admin, operator, viewer or tenant."`
+	Role  string   `default:"viewer" help:"admin, operator, viewer or tenant."`
+	Scope []string `placeholder:"ID" help:"A scope that a tenant may read. Repeatable, or separated by commas."`
 }
 
 func (c *userAdd) Run(r *run) error {
@@ -40,13 +43,32 @@ func (c *userAdd) Run(r *run) error {
 	if err := access.CheckLogin(c.Login); err != nil {
 		return err
 	}
+	if role == access.Tenant {
+		err = checkScopes(c.Scope)
+	} else if len(c.Scope) > 0 {
+		err = fault.New(fault.Invalid, "--scope is only for tenants; role %s reads every scope", role)
+	}
+	if err != nil {
+		return err
+	}
 	hash, err := password(r.In)
 	if err != nil {
 		return err
 	}
 	return c.with(r, func(ctx context.Context, s *store.Store) error {
-		return s.AddUser(ctx, access.User{Login: c.Login, Role: role, PasswordHash: hash}, actor())
+		return s.AddUser(ctx, access.User{Login: c.Login, Role: role, PasswordHash: hash, Scopes: c.Scope}, actor())
 	})
+}
+
+// checkScopes says whether these can be a tenant's scopes. They need not be known: a tenant may be there before its usage.
+func checkScopes(ids []string) error {
+	if len(ids) == 0 {
+		return fault.New(fault.Invalid, "a tenant reads only its own scopes; name each with --scope ID")
+	}
+	if slices.Contains(ids, "") {
+		return fault.New(fault.Invalid, "the id of a scope can't be empty")
+	}
+	return nil
 }
 
 // password reads one line and returns its hash.
@@ -83,6 +105,20 @@ func (c *userEnable) Run(r *run) error {
 	return c.with(r, func(ctx context.Context, s *store.Store) error { return s.EnableUser(ctx, c.Login, actor()) })
 }
 
+type userScopes struct {
+	userFlags
+	Scope []string `placeholder:"ID" help:"A scope that the tenant may read. Repeatable, or separated by commas."`
+}
+
+func (c *userScopes) Run(r *run) error {
+	if err := checkScopes(c.Scope); err != nil {
+		return err
+	}
+	return c.with(r, func(ctx context.Context, s *store.Store) error {
+		return s.SetUserScopes(ctx, c.Login, c.Scope, actor())
+	})
+}
+
 type userList struct{ databaseFlags }
 
 func (c *userList) Run(r *run) error {
@@ -93,7 +129,8 @@ func (c *userList) Run(r *run) error {
 			if !u.Disabled.IsZero() {
 				state = "disabled"
 			}
-			fmt.Fprintf(r.Out, "%-24s %-10s %s\n", u.Login, u.Role, state)
+			line := fmt.Sprintf("%-24s %-10s %-10s %s", u.Login, u.Role, state, strings.Join(u.Scopes, ", "))
+			fmt.Fprintln(r.Out, strings.TrimRight(line, " "))
 		}
 		return err
 	})

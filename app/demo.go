@@ -1,30 +1,46 @@
 package app
 
 import (
+	"context"
+	"crypto/rand"
+	"errors"
 	"fmt"
 	"net/url"
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"time"
 
+	"ratebook/access"
 	"ratebook/collect/demo"
-	"ratebook/costs"
-	"ratebook/export"
 	"ratebook/fault"
+	"ratebook/handlers"
 	"ratebook/jobs"
 	"ratebook/metering"
 	"ratebook/period"
 	"ratebook/store"
+	"ratebook/web"
 )
 
-// demoWeeks is how much sample usage the demo rates.
+// demoWeeks is how much sample usage the demo rates at least; it begins with a month, so that this month can be compared.
 const demoWeeks = 5
 
-type demoCommand struct{}
+// demoLogin may do everything in the demo.
+const demoLogin = "demo"
 
-// Run rates sample usage through the real pipeline, in a database that it throws away, and prints the month's costs.
+type demoCommand struct {
+	Listen string `default:"127.0.0.1:8080" help:"Address to listen on."`
+}
+
+// Run rates sample usage through the real pipeline, in a database that it throws away, and shows it on pages until it is
+// told to stop. It goes on with each new hour.
 func (c *demoCommand) Run(r *run) (err error) {
+	defer func() {
+		if r.ctx.Err() != nil && errors.Is(err, context.Canceled) {
+			err = nil
+		}
+	}()
 	folder, err := os.MkdirTemp("", "ratebook-demo-")
 	if err != nil {
 		return fmt.Errorf("there is no room for the demo's database: %w", err)
@@ -42,65 +58,66 @@ func (c *demoCommand) Run(r *run) (err error) {
 	defer release()
 
 	began := time.Now()
-	settings, err := s.UseSettings(r.ctx, store.Wanted{Period: time.Hour})
+	e, sum, err := prepareDemo(r, s, began)
 	if err != nil {
 		return err
 	}
-	sum, err := prepareDemo(r, s, settings, began)
+	password := strings.ToLower(rand.Text()[:16])
+	hash, err := access.HashPassword(password)
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(r.Out, "Rated %d weeks of sample usage in %.1f s: %d data points of %d scopes.\n", demoWeeks, time.Since(began).Seconds(), sum.Points, sum.Scopes)
-	month := period.Range{Begin: period.Month.Start(began, settings.Zone), End: period.Month.Next(began, settings.Zone)}
-	fmt.Fprintf(r.Out, "Costs of %s so far:\n", month.Begin.In(settings.Zone).Format("January 2006"))
-	for _, group := range []string{costs.ScopeName, costs.Metric} {
-		fmt.Fprintln(r.Out)
-		q := &costs.Query{Range: month, Groups: []string{group}}
-		table := export.NewTable(r.Out, q, settings.Zone, settings.Currency)
-		total, err := s.Report(r.ctx, q, table.Row)
-		if err != nil {
-			return err
-		}
-		if err := table.Close(total); err != nil {
-			return err
-		}
+	if err := s.AddUser(r.ctx, access.User{Login: demoLogin, Role: access.Admin, PasswordHash: hash}, demoLogin); err != nil {
+		return err
 	}
-	return nil
+	fmt.Fprintf(r.Out, "Rated %d days of sample usage in %.1f s: %d data points of %d scopes.\n",
+		int(began.Sub(e.plan.Start).Hours()/24), time.Since(began).Seconds(), sum.Points, sum.Scopes)
+	return e.run(r, web.Config{Listen: c.Listen, Areas: []web.Area{handlers.NewGallery()}}, func(site, _ string) {
+		fmt.Fprintf(r.Out, "\n  open      %s/\n  login     %s\n  password  %s\n\nCtrl-C ends the demo and removes its database.\n", site, demoLogin, password)
+	})
 }
 
-// prepareDemo collects and rates the sample usage up to now.
-func prepareDemo(r *run, s *store.Store, settings *metering.Settings, now time.Time) (*jobs.Summary, error) {
+// prepareDemo collects and rates the sample usage up to now, and returns what goes on with it.
+func prepareDemo(r *run, s *store.Store, now time.Time) (*engine, *jobs.Summary, error) {
 	ctx := r.ctx
+	settings, err := s.UseSettings(ctx, store.Wanted{Period: time.Hour})
+	if err != nil {
+		return nil, nil, err
+	}
 	source := demo.New()
 	src, err := s.UseSource(ctx, metering.Source{Name: defaultSource, Kind: demo.Kind, ScopeKey: settings.ScopeKey})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if _, err := importMetrics(ctx, s, settings, "metrics.yml", demo.Metrics(), false, false); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if _, err := importRules(ctx, s, settings, "rules.yml", demo.Rules(now.In(settings.Zone)), false, false); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	sources := []jobs.Source{{Source: src, Collector: source, Fetcher: source, FetcherName: demo.Kind}}
-	plan := jobs.Plan{Settings: settings, WaitPeriods: 2, Start: now.AddDate(0, 0, -7*demoWeeks)}
-	scopes, err := jobs.Discover(ctx, s, sources, plan, time.Time{}, now)
+	lastMonth := period.Month.Start(period.Month.Start(now, settings.Zone).Add(-time.Hour), settings.Zone)
+	e := &engine{store: s, settings: settings, sources: []jobs.Source{{Source: src, Collector: source, Fetcher: source, FetcherName: demo.Kind}}}
+	e.plan = jobs.Plan{Settings: settings, WaitPeriods: 2, Start: now.AddDate(0, 0, -7*demoWeeks)}
+	if lastMonth.Before(e.plan.Start) {
+		e.plan.Start = lastMonth
+	}
+	e.processor = &jobs.Processor{
+		Ledger: s, Catalog: s, Sources: e.sources, Zone: settings.Zone, Holder: holder("demo"), Workers: runtime.NumCPU(), Lease: time.Minute, Log: r.log,
+	}
+	scopes, err := jobs.Discover(ctx, s, e.sources, e.plan, time.Time{}, now)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	if _, err := jobs.PlanWindows(ctx, s, plan, now, time.Time{}); err != nil {
-		return nil, err
+	if _, err := jobs.PlanWindows(ctx, s, e.plan, now, time.Time{}); err != nil {
+		return nil, nil, err
 	}
-	processor := &jobs.Processor{
-		Ledger: s, Catalog: s, Sources: sources, Zone: settings.Zone, Holder: holder("demo"), Workers: runtime.NumCPU(), Lease: time.Minute, Log: r.log,
-	}
-	sum, err := processor.Process(ctx, jobs.Work{Once: true}, store.NewToken)
+	sum, err := e.processor.Process(ctx, jobs.Work{Once: true}, store.NewToken)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if sum.Failed > 0 {
-		return nil, fault.New(fault.Internal, "%d of the demo's windows failed: %v", sum.Failed, sum.Errors)
+		return nil, nil, fault.New(fault.Internal, "%d of the demo's windows failed: %v", sum.Failed, sum.Errors)
 	}
 	sum.Scopes = scopes
-	return sum, nil
+	return e, sum, nil
 }

@@ -3,15 +3,12 @@ package app
 import (
 	"context"
 	"errors"
-	"net"
+	"fmt"
 	"sync"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"ratebook/jobs"
 	"ratebook/store"
-	"ratebook/web"
 )
 
 // How often serve looks whether there is something to do.
@@ -23,13 +20,15 @@ const (
 
 type serveCommand struct {
 	processingFlags
-	Listen           string `default:"127.0.0.1:8080" help:"Address to listen on."`
-	MetricsListen    string `placeholder:"ADDRESS" help:"Address of a listener of its own for /metrics, without authentication."`
-	MetricsToken     string `placeholder:"SECRET" help:"Bearer token with which /metrics answers on the main address."`
-	MetricsTokenFile string `placeholder:"FILE" help:"File that holds the token for /metrics."`
+	siteFlags
+	Listen           string        `default:"127.0.0.1:8080" help:"Address to listen on."`
+	Drain            time.Duration `default:"0s" help:"How long /readyz says no before the listener closes at the end, for load balancers to look elsewhere."`
+	MetricsListen    string        `placeholder:"ADDRESS" help:"Address of a listener of its own for /metrics, without authentication."`
+	MetricsToken     string        `placeholder:"SECRET" help:"Bearer token with which /metrics answers on the main address."`
+	MetricsTokenFile string        `placeholder:"FILE" help:"File that holds the token for /metrics."`
 }
 
-// Run processes windows as they become due until it is told to stop, which is its orderly end.
+// Run serves pages and processes windows as they become due until it is told to stop, which is its orderly end.
 func (c *serveCommand) Run(r *run) error {
 	err := c.serve(r)
 	if r.ctx.Err() != nil && errors.Is(err, context.Canceled) {
@@ -43,6 +42,10 @@ func (c *serveCommand) serve(r *run) error {
 	if err != nil {
 		return err
 	}
+	config, err := c.config()
+	if err != nil {
+		return err
+	}
 	e, err := c.engine(r, "serve")
 	if err != nil {
 		return err
@@ -53,20 +56,13 @@ func (c *serveCommand) serve(r *run) error {
 	if len(e.sources) == 0 {
 		r.log.Warn("no source is configured, so nothing is collected; set --prometheus-url")
 	}
-
-	group, ctx := errgroup.WithContext(r.ctx)
-	group.Go(func() error { return jobs.Run(ctx, r.log, e.jobs(r)) })
-	group.Go(func() error {
-		return web.Serve(ctx, web.Config{
-			Listen: c.Listen, MetricsListen: c.MetricsListen, MetricsToken: token, Metrics: monitor.handler(), Log: r.log,
-			Checks: []web.Check{
-				{Name: "database", Run: e.store.Ping},
-				{Name: "schema", Run: e.store.Check},
-			},
-			Listening: func(addr net.Addr) { r.log.Info("listening", "address", addr.String()) },
-		})
+	config.Listen, config.Drain = c.Listen, c.Drain
+	config.MetricsListen, config.MetricsToken, config.Metrics = c.MetricsListen, token, monitor.handler()
+	return e.run(r, config, func(site, link string) {
+		if link != "" {
+			fmt.Fprintf(r.Err, "\nThere are no users yet. Whoever opens this link within an hour becomes the first administrator:\n\n  %s%s\n\n", site, link)
+		}
 	})
-	return group.Wait()
 }
 
 // jobs is what serve does by itself.

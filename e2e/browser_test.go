@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/input"
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/chromedp"
 )
@@ -35,7 +36,8 @@ func startChromium() {
 		return
 	}
 	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path), chromedp.Flag("disable-gpu", true),
-		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true), chromedp.Flag("lang", "en-US"))
+		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true), chromedp.Flag("lang", "en-US"),
+		chromedp.Flag("disable-features", "Translate,BackForwardCache")) // going back asks the server, as it does after a while
 	if os.Geteuid() == 0 {
 		options = append(options, chromedp.NoSandbox)
 	}
@@ -67,6 +69,8 @@ type visitor struct {
 	ctx context.Context
 	url string // of the site, without a slash at the end
 
+	noScript bool
+
 	mu       sync.Mutex
 	complain []string
 	expected []string // what complaints may contain
@@ -83,7 +87,7 @@ func visit(t testing.TB, url string, l look) *visitor {
 		t.Fatal(chromium.err)
 	}
 	ctx, closeTab := chromedp.NewContext(chromium.ctx, chromedp.WithNewBrowserContext())
-	v := &visitor{t: t, ctx: ctx, url: strings.TrimSuffix(url, "/")}
+	v := &visitor{t: t, ctx: ctx, url: strings.TrimSuffix(url, "/"), noScript: l.NoScript}
 	messages := chromedp.Console(ctx)
 	var listening sync.WaitGroup
 	listening.Go(func() {
@@ -221,21 +225,26 @@ func (v *visitor) press(selector string) {
 // fill types into a field, in place of what is there, or chooses an option.
 func (v *visitor) fill(selector, text string) {
 	v.t.Helper()
+	if text == "" {
+		do(v, "clear "+selector, chromedp.Clear(chromedp.CSS(selector), chromedp.NodeVisible))
+		return
+	}
 	do(v, "fill "+selector, chromedp.SetValue(chromedp.CSS(selector), text, chromedp.NodeVisible))
-}
-
-// choose chooses an option as a person does, so that the page hears of it.
-func (v *visitor) choose(selector, value string) {
-	v.t.Helper()
-	v.fill(selector, value)
-	do(v, "change "+selector, chromedp.Evaluate[bool](fmt.Sprintf(
-		"document.querySelector(%q).dispatchEvent(new Event('change', {bubbles: true}))", selector)))
 }
 
 // keys types keys into whatever has the focus.
 func (v *visitor) keys(keys string) {
 	v.t.Helper()
 	do(v, "type "+keys, chromedp.KeyEvent(keys))
+}
+
+// shortcut presses a key as a keyboard does: the page may keep its character from being typed.
+func (v *visitor) shortcut(key string) {
+	v.t.Helper()
+	ctx, cancel := v.within()
+	defer cancel()
+	_, err := chromedp.Call(ctx, input.DispatchKeyEvent, input.DispatchKeyEventParams{Type: input.DispatchKeyEventTypeKeyDown, Key: key, Text: key})
+	must(v.t, err)
 }
 
 // text returns the text of what the selector finds first, as soon as there is such a thing.
@@ -260,6 +269,17 @@ func (v *visitor) attribute(selector, name string) string {
 func (v *visitor) count(selector string) int {
 	v.t.Helper()
 	return do(v, "count "+selector, chromedp.Evaluate[int](fmt.Sprintf("document.querySelectorAll(%q).length", selector)))
+}
+
+// backTo and forwardTo go through the browser's history, and wait until the address is the one expected. The browser may have
+// kept the page.
+func (v *visitor) backTo(path string)    { v.t.Helper(); v.through("history.back()", path) }
+func (v *visitor) forwardTo(path string) { v.t.Helper(); v.through("history.forward()", path) }
+
+func (v *visitor) through(step, path string) {
+	v.t.Helper()
+	do(v, step, chromedp.Evaluate[bool](step+";true"))
+	eventually(v.t, "the address is "+path, func() bool { return v.where() == path })
 }
 
 // cookies returns what the browser would send, for a client beside it.
@@ -311,9 +331,12 @@ type violation struct {
 	} `json:"nodes"`
 }
 
-// accessible runs the accessibility checker over the page as it is.
+// accessible runs the accessibility checker over the page as it is. Without JavaScript it can't run.
 func (v *visitor) accessible() {
 	v.t.Helper()
+	if v.noScript {
+		return
+	}
 	script, err := axe()
 	if errors.Is(err, os.ErrNotExist) && os.Getenv("CI") != "true" {
 		v.t.Skip("axe-core is not installed; run `npm ci` in e2e/axe")

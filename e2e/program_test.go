@@ -48,6 +48,7 @@ func removeBinary() error { return os.RemoveAll(built.dir) }
 type database struct {
 	url  string
 	path string // of a SQLite file
+	env  []string
 }
 
 // kinds makes a fresh database of each kind.
@@ -101,6 +102,7 @@ func (db *database) command(t testing.TB, args ...string) *exec.Cmd {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), binary(t), args...)
 	cmd.Env = append(slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "RATEBOOK_") }), "RATEBOOK_DATABASE_URL="+db.url)
+	cmd.Env = append(cmd.Env, db.env...)
 	return cmd
 }
 

@@ -28,6 +28,13 @@ type decoder struct {
 	problems []problem // the first of them
 }
 
+// More limits of rules, see [maxText].
+const (
+	maxWhole    = 12 // digits before the point
+	levelPlaces = 8  // digits after it, of a level
+	costPlaces  = 28 // and of a cost
+)
+
 type problem struct {
 	line    int
 	path    string // of keys, such as services[0].mappings[2].cost; may be empty
@@ -235,17 +242,18 @@ func (d *decoder) rule(n *yaml.Node, path string, kind Kind, service, field stri
 
 	switch value := keys["value"]; {
 	case kind == Threshold:
-		r.Level = d.number(n, keys, path, "level", 12, 8)
+		r.Level = d.number(n, keys, path, "level", maxWhole, levelPlaces)
 	case field == "" && value != nil:
 		d.fail(value.Line, path+".value", "a mapping of the service itself has no value; leave it out, or put the mapping under fields")
 	case field != "":
 		r.Value, _ = d.required(n, keys, path, "value")
 	}
-	r.Cost = d.number(n, keys, path, "cost", 12, 28)
+	r.Cost = d.number(n, keys, path, "cost", maxWhole, costPlaces)
 	if n := keys["type"]; n != nil {
 		if text, ok := d.scalar(n, path+".type"); ok {
-			if r.Type = Type(text); r.Type != Flat && r.Type != Rate {
-				d.fail(n.Line, path+".type", "%q is no type; use flat or rate", clip(text))
+			r.Type = Type(text)
+			if problem := badType(r.Type); problem != "" {
+				d.fail(n.Line, path+".type", "%s", problem)
 			}
 		}
 	}
@@ -327,20 +335,30 @@ func (d *decoder) scalar(n *yaml.Node, path string) (string, bool) {
 	return n.Value, true
 }
 
-// text reads a text of some length, without NUL, which PostgreSQL does not store.
+// text reads a text of some length.
 func (d *decoder) text(n *yaml.Node, path string, length int) (string, bool) {
 	text, ok := d.scalar(n, path)
-	switch {
-	case !ok:
+	if !ok {
 		return "", false
-	case utf8.RuneCountInString(text) > length:
-		d.fail(n.Line, path, "the text has more than %d characters", length)
-	case strings.ContainsRune(text, 0):
-		d.fail(n.Line, path, "the text contains a NUL character")
-	default:
-		return text, true
 	}
-	return "", false
+	if problem := badText(text, length); problem != "" {
+		d.fail(n.Line, path, "%s", problem)
+		return "", false
+	}
+	return text, true
+}
+
+// badText says what is wrong with a text that may have so many characters; empty: nothing. PostgreSQL stores no NUL.
+func badText(text string, length int) string {
+	switch {
+	case !utf8.ValidString(text):
+		return "the text is not UTF-8"
+	case utf8.RuneCountInString(text) > length:
+		return fmt.Sprintf("the text has more than %d characters", length)
+	case strings.ContainsRune(text, 0):
+		return "the text contains a NUL character"
+	}
+	return ""
 }
 
 // name reads a text that stands for something: it can't be empty, nor YAML's null, which is more likely to mean nothing.
@@ -384,17 +402,28 @@ func (d *decoder) number(n *yaml.Node, keys map[string]*yaml.Node, path, key str
 	if !ok {
 		return money.Decimal{}
 	}
-	number, err := money.Parse(text)
-	if err != nil && !errors.Is(err, money.ErrRange) {
-		d.fail(v.Line, path, "%q is not a decimal number", clip(text))
-		return money.Decimal{}
-	}
-	digits, decimals, _ := strings.Cut(strings.TrimLeft(number.String(), "-0"), ".")
-	if err != nil || len(digits) > whole || len(decimals) > places {
-		d.fail(v.Line, path, "%s has more than %d digits before or %d after the point", clip(text), whole, places)
-		return money.Decimal{}
+	number, problem := parseNumber(text, whole, places)
+	if problem != "" {
+		d.fail(v.Line, path, "%s", problem)
 	}
 	return number
+}
+
+// parseNumber reads a number of at most so many digits before and after the point, or says what is wrong with it.
+func parseNumber(text string, whole, places int) (number money.Decimal, problem string) {
+	number, err := money.Parse(text)
+	if err != nil && !errors.Is(err, money.ErrRange) {
+		return money.Decimal{}, fmt.Sprintf("%q is not a decimal number", clip(text))
+	}
+	if err != nil || !fits(number, whole, places) {
+		return money.Decimal{}, fmt.Sprintf("%s has more than %d digits before or %d after the point", clip(text), whole, places)
+	}
+	return number, ""
+}
+
+func fits(number money.Decimal, whole, places int) bool {
+	digits, decimals, _ := strings.Cut(strings.TrimLeft(number.String(), "-0"), ".")
+	return len(digits) <= whole && len(decimals) <= places
 }
 
 // time reads a time; an absent one is zero.
@@ -410,12 +439,21 @@ func (d *decoder) time(n *yaml.Node, path string) time.Time {
 	switch {
 	case err != nil:
 		d.fail(n.Line, path, "%s", err)
-	case t.IsZero() || t.Year() < 1 || t.Year() > 9999:
+	case tooFar(t):
 		d.fail(n.Line, path, "%s is too far away; leave it out for no limit", clip(text))
 	default:
 		return t
 	}
 	return time.Time{}
+}
+
+func tooFar(t time.Time) bool { return t.IsZero() || t.Year() < 1 || t.Year() > 9999 }
+
+func badType(t Type) string {
+	if t != Flat && t != Rate {
+		return fmt.Sprintf("%q is no type; use flat or rate", clip(string(t)))
+	}
+	return ""
 }
 
 // unique holds the names seen so far, with the lines they were first seen in.

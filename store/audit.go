@@ -3,16 +3,10 @@ package store
 import (
 	"context"
 	"time"
-)
+	"unicode/utf8"
 
-// AuditEntry is one change that an operator made.
-type AuditEntry struct {
-	At            time.Time
-	Actor         string // a login, or cli:USER
-	Action        string // what was done: add, set, import, ...
-	Subject       string // to what: "user ada", "rules"
-	Before, After string // as text; empty where it says nothing
-}
+	"ratebook/access"
+)
 
 // audit records a change in the transaction that makes it.
 func (t *tx) audit(ctx context.Context, actor, action, subject, before, after string) error {
@@ -29,18 +23,26 @@ func null(s string) any {
 	return s
 }
 
-// AuditLog returns the latest changes, newest first.
-func (s *Store) AuditLog(ctx context.Context, limit int) (entries []AuditEntry, err error) {
+// Changes returns what operators changed, the newest first.
+func (s *Store) Changes(ctx context.Context, f access.ChangeFilter) (changes []access.Change, err error) {
+	where, args := "1 = 1", []any{}
+	if f.Subject != "" { // LIKE means something else in each database
+		where, args = where+" AND substr(subject, 1, ?) = ?", append(args, utf8.RuneCountInString(f.Subject), f.Subject)
+	}
+	if f.Before != 0 {
+		where, args = where+" AND id < ?", append(args, f.Before)
+	}
 	var rows []struct {
+		ID                                    int64
 		At                                    timestamp
 		Actor, Action, Subject, Before, After string
 	}
 	err = s.view(ctx, func(t *tx) error {
-		return t.list(ctx, &rows, `SELECT at, actor, action, subject, COALESCE(before, '') AS before, COALESCE(after, '') AS after
-			FROM audit_log ORDER BY id DESC LIMIT ?`, limit)
+		return t.list(ctx, &rows, `SELECT id, at, actor, action, subject, COALESCE(before, '') AS before, COALESCE(after, '') AS after
+			FROM audit_log WHERE `+where+" ORDER BY id DESC LIMIT ?", append(args, f.Limit)...)
 	})
 	for _, r := range rows {
-		entries = append(entries, AuditEntry{r.At.Time, r.Actor, r.Action, r.Subject, r.Before, r.After})
+		changes = append(changes, access.Change{ID: r.ID, At: r.At.Time, Actor: r.Actor, Action: r.Action, Subject: r.Subject, Before: r.Before, After: r.After})
 	}
-	return entries, err
+	return changes, err
 }

@@ -174,7 +174,7 @@ func (c *commit) fence(ctx context.Context) error {
 	if len(held) < len(c.b.Scopes) {
 		return fault.New(fault.Conflict, "the lease on %d of %d scopes was lost to another worker; nothing was stored", len(c.b.Scopes)-len(held), len(c.b.Scopes))
 	}
-	return nil
+	return c.t.revise(ctx, held)
 }
 
 // look reads the ledger's rows of all windows of the batch.
@@ -468,7 +468,8 @@ func (c *commit) findings(ctx context.Context) error {
 	b := c.b
 	r := b.Run.Range()
 	query, args := in("DELETE FROM findings WHERE scope IN (?) AND begins_at >= ? AND begins_at < ?", refs(b.Scopes), at(r.Begin), at(r.End))
-	if _, err := c.t.exec(ctx, query, args...); err != nil {
+	deleted, err := c.t.exec(ctx, query, args...)
+	if err != nil {
 		return err
 	}
 	type key struct {
@@ -490,8 +491,34 @@ func (c *commit) findings(ctx context.Context) error {
 	for _, k := range ordered {
 		values = append(values, k.scope, at(b.Run.Window(k.window).Begin), k.kind, k.metric, k.detail, points[k])
 	}
-	return c.t.insertRows(ctx, "INSERT INTO findings (scope, begins_at, kind, metric, detail, points)", "", 6, values)
+	err = c.t.insertRows(ctx, "INSERT INTO findings (scope, begins_at, kind, metric, detail, points)", "", 6, values)
+	if err != nil || deleted == 0 && len(values) == 0 {
+		return err
+	}
+	return c.unpricedDays(ctx)
 }
+
+// unpricedDays sums what was not priced on the batch's days anew, for its scopes.
+func (c *commit) unpricedDays(ctx context.Context) error {
+	r := c.b.Run.Range()
+	for day := period.Floor(r.Begin, findingDay); day.Before(r.End); day = day.Add(findingDay) {
+		query, args := in("DELETE FROM unpriced_days WHERE day = ? AND scope IN (?)", at(day), refs(c.b.Scopes))
+		if _, err := c.t.exec(ctx, query, args...); err != nil {
+			return err
+		}
+		query, args = in(`INSERT INTO unpriced_days (day, scope, metric, points, first_at, last_at)
+			SELECT `+c.t.d.bindTime+`, scope, metric, SUM(points), MIN(begins_at), MAX(begins_at) FROM findings
+			WHERE scope IN (?) AND begins_at >= ? AND begins_at < ? AND kind = ? GROUP BY scope, metric`,
+			at(day), refs(c.b.Scopes), at(day), at(day.Add(findingDay)), metering.Unpriced)
+		if _, err := c.t.exec(ctx, query, args...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// findingDay is what findings are summed by; UTC days don't depend on the billing zone.
+const findingDay = 24 * time.Hour
 
 // Finding is something that was noticed about usage, summed over windows.
 type Finding struct {

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 	"slices"
 	"strings"
@@ -75,8 +76,13 @@ type report struct {
 
 	byScopeKey bool // whether the scope key itself is asked for, as an attribute
 
-	keys bySeries[int32] // the grouper's keys + 2; 0 is unknown
+	keys bySeries[int32] // the grouper's keys, from -1 on, + firstKey; 0 is unknown
 }
+
+const (
+	keyWanted = 1 // a key that is being looked up
+	firstKey  = 3
+)
 
 // names reads the scopes and metrics, and turns filters on them into SQL.
 func (r *report) names(ctx context.Context) error {
@@ -143,42 +149,42 @@ func (r *report) rangeOf(segment costs.Segment) (column string, args []any) {
 	return column, append([]any{begin.String(), end.String()}, r.args...)
 }
 
-// sums feeds the grouper with rows per scope, metric and unit.
+// sums feeds the grouper with rows per scope, metric and unit. The database hands out those of a date as one text, which
+// takes half the time that as many rows would.
 func (r *report) sums(ctx context.Context, segment costs.Segment) error {
 	if r.none {
 		return nil
 	}
-	type series struct {
-		scope, metric int64
-		unit          string
-	}
-	known := map[series]int32{}
+	known := map[owner]int32{}
+	units := map[string]string{}
 	column, args := r.rangeOf(segment)
-	var last civil = -1 << 31
 	return r.t.each(ctx, func(rows *sqlx.Rows) error {
 		var (
-			at   civil
-			k    series
+			date civil
+			raw  sql.RawBytes
+			o    owner
+			unit []byte
 			sums rollup.Sums
 		)
-		if err := rows.Scan(&at, &k.scope, &k.metric, &k.unit, &sums.Points, &sums.Qty, &sums.Price); err != nil {
+		if err := rows.Scan(&date, &raw); err != nil {
 			return fmt.Errorf("store: sums: %w", err)
 		}
-		if at != last {
-			if err := r.g.At(at.begin(r.zone)); err != nil {
-				return err
+		if err := r.g.At(date.begin(r.zone)); err != nil {
+			return err
+		}
+		text := sumText{rest: raw}
+		for text.next(&o.scope, &o.metric, &unit, &sums) {
+			o.unit = intern(units, unit)
+			key, ok := known[o]
+			if !ok {
+				key = r.g.Key(r.labels(o.scope, o.metric, o.unit))
+				known[o] = key
 			}
-			last = at
+			r.g.Add(key, &sums)
 		}
-		key, ok := known[k]
-		if !ok {
-			key = r.g.Key(r.labels(k.scope, k.metric, k.unit))
-			known[k] = key
-		}
-		r.g.Add(key, &sums)
-		return nil
-	}, "SELECT "+column+", scope, metric, unit, points, qty, price FROM scope_metric_"+column+
-		"s WHERE "+column+" >= ? AND "+column+" < ?"+r.where+" ORDER BY "+column, args...)
+		return text.err
+	}, "SELECT "+column+", "+sumsText+" FROM scope_metric_"+column+"s WHERE "+column+" >= ? AND "+column+" < ?"+r.where+
+		" GROUP BY "+column+" ORDER BY "+column, args...)
 }
 
 func (r *report) labels(scope, metric int64, unit string) *costs.Labels {
@@ -189,7 +195,11 @@ func (r *report) labels(scope, metric int64, unit string) *costs.Labels {
 	return l
 }
 
-// packs feeds the grouper with sums per series, a day or month at a time.
+// packsAtOnce is how many bytes of packs are in memory at a time, and those of one date more: a month of most databases.
+// Series that are met early spare the grouper to sort its groups again.
+const packsAtOnce = 16 << 20
+
+// packs feeds the grouper with sums per series.
 func (r *report) packs(ctx context.Context, segment costs.Segment) error {
 	if r.none {
 		return nil
@@ -197,58 +207,80 @@ func (r *report) packs(ctx context.Context, segment costs.Segment) error {
 	column, args := r.rangeOf(segment)
 	table := "series_" + column + "_packs"
 	begin, end := args[0], args[1]
+	var (
+		dates []datedPacks
+		size  int
+	)
 	for {
-		var dates []civil
-		err := r.t.list(ctx, &dates, "SELECT "+column+" FROM "+table+" WHERE "+column+" >= ? AND "+column+" < ? ORDER BY "+column+" LIMIT 1", begin, end)
-		if err != nil || len(dates) == 0 {
+		var next []civil
+		err := r.t.list(ctx, &next, "SELECT "+column+" FROM "+table+" WHERE "+column+" >= ? AND "+column+" < ? ORDER BY "+column+" LIMIT 1", begin, end)
+		if err != nil {
 			return err
 		}
-		date := dates[0]
-		var packs [][]byte
+		if len(next) == 0 || size > packsAtOnce {
+			if err := r.feed(ctx, dates, table); err != nil {
+				return err
+			}
+			dates, size = dates[:0], 0
+		}
+		if len(next) == 0 {
+			return nil
+		}
+		d := datedPacks{date: next[0]}
 		err = r.t.each(ctx, func(rows *sqlx.Rows) error {
 			var pack []byte
 			if err := rows.Scan(&pack); err != nil {
 				return fmt.Errorf("store: packs: %w", err)
 			}
-			packs = append(packs, pack)
+			d.packs = append(d.packs, pack)
+			size += len(pack)
 			return nil
-		}, "SELECT pack FROM "+table+" WHERE "+column+" = ?"+r.where, append([]any{date.String()}, r.args...)...)
+		}, "SELECT pack FROM "+table+" WHERE "+column+" = ?"+r.where, append([]any{d.date.String()}, r.args...)...)
 		if err != nil {
 			return err
 		}
-		if err := r.g.At(date.begin(r.zone)); err != nil {
-			return err
-		}
-		if err := r.feed(ctx, packs, table); err != nil {
-			return err
-		}
-		begin = (date + 1).String()
+		dates = append(dates, d)
+		begin = (d.date + 1).String()
 	}
 }
 
-// feed adds packs of one date.
-func (r *report) feed(ctx context.Context, packs [][]byte, table string) error {
+// datedPacks are the packs of a day or month.
+type datedPacks struct {
+	date  civil
+	packs [][]byte
+}
+
+// feed adds packs.
+func (r *report) feed(ctx context.Context, dates []datedPacks, table string) error {
 	var (
 		reader rollup.Reader
 		e      rollup.Entry
 		absent []int64
 	)
-	for _, pack := range packs {
-		for reader.Reset(pack); reader.Next(&e); {
-			if r.keys.get(e.Series) == 0 {
-				absent = append(absent, e.Series)
+	for _, d := range dates {
+		for _, pack := range d.packs {
+			for reader.Reset(pack); reader.Next(&e); {
+				if r.keys.get(e.Series) == 0 {
+					r.keys.set(e.Series, keyWanted)
+					absent = append(absent, e.Series)
+				}
 			}
 		}
 	}
 	if err := r.learn(ctx, absent); err != nil {
 		return err
 	}
-	for _, pack := range packs {
-		for reader.Reset(pack); reader.Next(&e); {
-			r.g.Add(r.keys.get(e.Series)-2, &e.Sums)
+	for _, d := range dates {
+		if err := r.g.At(d.date.begin(r.zone)); err != nil {
+			return err
 		}
-		if err := reader.Err(); err != nil {
-			return fault.Wrap(fault.Internal, err, "a row of the roll-up %s is damaged; run `ratebook rollups verify`", table)
+		for _, pack := range d.packs {
+			for reader.Reset(pack); reader.Next(&e); {
+				r.g.Add(r.keys.get(e.Series)-firstKey, &e.Sums)
+			}
+			if err := reader.Err(); err != nil {
+				return fault.Wrap(fault.Internal, err, "a row of the roll-up %s is damaged; run `ratebook rollups verify`", table)
+			}
 		}
 	}
 	return nil
@@ -264,7 +296,7 @@ func (r *report) learn(ctx context.Context, ids []int64) error {
 			all.Groupby = append(slices.Clone(l.groupby), key)
 			all.Groupby.Sort()
 		}
-		r.keys.set(id, r.g.Key(all)+2)
+		r.keys.set(id, r.g.Key(all)+firstKey)
 	})
 }
 
@@ -341,7 +373,7 @@ func (r *report) chargesPart(ctx context.Context, part period.Range) error {
 			return err
 		}
 		for p, sum := range sums {
-			key := r.keys.get(p.series) - 2
+			key := r.keys.get(p.series) - firstKey
 			if key < 0 {
 				continue
 			}

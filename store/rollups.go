@@ -552,6 +552,9 @@ func (s *Store) rebuildScope(ctx context.Context, scope *metering.Scope, zone *t
 		if err == nil && n == 0 {
 			err = fault.New(fault.Conflict, "scope %s is being processed; stop all workers, or wait a minute until their leases end, and try again", scope.ID)
 		}
+		if err == nil {
+			err = t.revise(ctx, []int64{scope.Ref})
+		}
 		if err != nil {
 			return err
 		}
@@ -585,6 +588,9 @@ func (s *Store) rebuildScope(ctx context.Context, scope *metering.Scope, zone *t
 			n, err := t.exec(ctx, "UPDATE scopes SET lease_until = ? WHERE id = ? AND lease_token = ?", at(time.Now().Add(rebuildLease)), scope.Ref, token)
 			if err == nil && n == 0 {
 				err = fault.New(fault.Conflict, "scope %s was taken by a worker meanwhile; try again", scope.ID)
+			}
+			if err == nil {
+				err = t.revise(ctx, []int64{scope.Ref})
 			}
 			if err != nil {
 				return err

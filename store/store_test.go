@@ -217,15 +217,17 @@ func TestSplitCommits(t *testing.T) {
 				b.Findings = append(b.Findings, metering.Finding{Kind: metering.Skipped, Scope: l.Scope, Window: 8, Metric: "cpu", Points: 1})
 			}
 			states := func() (all string) {
-				windows, err := s.Windows(ctx, period.Range{Begin: begin, End: begin.Add(10 * time.Hour)})
+				scopes, err := s.Scopes(ctx)
 				must(t, err)
-				for i, w := range windows {
-					if i%10 == 0 {
-						all += w.Scope
-					}
-					all += fmt.Sprint(w.State)
-					if w.State == metering.Done && w.Points != 25 {
-						t.Errorf("%s %v has %d points", w.Scope, w.Window, w.Points)
+				for _, scope := range scopes {
+					windows, err := s.Windows(ctx, scope.Ref, period.Range{Begin: begin, End: begin.Add(10 * time.Hour)})
+					must(t, err)
+					all += scope.ID
+					for _, w := range windows {
+						all += fmt.Sprint(w.State)
+						if w.State == metering.Done && w.Points != 25 {
+							t.Errorf("%s %v has %d points", scope.ID, w.Begin, w.Points)
+						}
 					}
 				}
 				return all

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -374,51 +375,73 @@ func (s *Store) countWindows(ctx context.Context, only []string, what, where str
 	return n, err
 }
 
-// WindowState is one window of the ledger.
-type WindowState struct {
-	Scope         string
-	Window        period.Range
-	State         metering.State
-	Attempts      int
-	NextAttempt   time.Time
-	Points        int
-	Unpriced      int
-	Amount        money.Decimal
-	ConfigVersion int64
-	RulesVersion  int64
-	Error         string
-}
-
-// Windows lists the windows of all scopes that begin in a range, by scope and begin.
-func (s *Store) Windows(ctx context.Context, r period.Range) (windows []WindowState, err error) {
+// Windows lists the windows of a scope that begin in a range, the newest last.
+func (s *Store) Windows(ctx context.Context, scope int64, r period.Range) (windows []metering.Window, err error) {
 	var rows []struct {
-		Scope         string
 		BeginsAt      timestamp `db:"begins_at"`
-		Period        int64
+		Period        int64     // seconds
 		State         metering.State
 		Attempts      int
 		NextAttempt   timestamp `db:"next_attempt"`
 		Points        int
 		Unpriced      int
 		Amount        money.Decimal
-		ConfigVersion int64 `db:"config_version"`
-		RulesVersion  int64 `db:"rules_version"`
+		ConfigVersion int64     `db:"config_version"`
+		RulesVersion  int64     `db:"rules_version"`
+		Took          int64     // milliseconds
+		FinishedAt    timestamp `db:"finished_at"`
 		Error         string
 	}
 	err = s.view(ctx, func(t *tx) error {
-		return t.list(ctx, &rows, `SELECT s.scope, w.begins_at, w.period, w.state, w.attempts, w.next_attempt, w.points, w.unpriced, w.amount,
-			COALESCE(w.config_version, 0) AS config_version, COALESCE(w.rules_version, 0) AS rules_version, COALESCE(w.error, '') AS error
-			FROM windows w JOIN scopes s ON s.id = w.scope WHERE w.begins_at >= ? AND w.begins_at < ? ORDER BY w.scope, w.begins_at`, at(r.Begin), at(r.End))
+		return t.list(ctx, &rows, `SELECT begins_at, period, state, attempts, next_attempt, points, unpriced, amount,
+			COALESCE(config_version, 0) AS config_version, COALESCE(rules_version, 0) AS rules_version, COALESCE(took_ms, 0) AS took,
+			finished_at, COALESCE(error, '') AS error
+			FROM windows WHERE scope = ? AND begins_at >= ? AND begins_at < ? ORDER BY begins_at`, scope, at(r.Begin), at(r.End))
 	})
 	for _, w := range rows {
-		begin := w.BeginsAt.Time
-		windows = append(windows, WindowState{
-			Scope: w.Scope, Window: period.Range{Begin: begin, End: begin.Add(time.Duration(w.Period) * time.Second)},
+		windows = append(windows, metering.Window{
+			Scope: scope, Begin: w.BeginsAt.Time, End: w.BeginsAt.Add(time.Duration(w.Period) * time.Second),
 			State: w.State, Attempts: w.Attempts, NextAttempt: w.NextAttempt.Time, Points: w.Points, Unpriced: w.Unpriced, Amount: w.Amount,
-			ConfigVersion: w.ConfigVersion, RulesVersion: w.RulesVersion, Error: w.Error,
+			Config: w.ConfigVersion, Rules: w.RulesVersion, Took: time.Duration(w.Took) * time.Millisecond, Finished: w.FinishedAt.Time, Error: w.Error,
 		})
 	}
 	return windows, err
+}
+
+// ScopeStates says how far every scope's usage is charged, by scope id. It reads the windows that are open, not the ledger.
+func (s *Store) ScopeStates(ctx context.Context) (states []metering.ScopeState, err error) {
+	var rows []struct {
+		scopeRow
+		PlannedTo   timestamp `db:"planned_to"`
+		First       timestamp // open window; none if zero
+		Due, Failed int
+		Error       string
+		NextAttempt timestamp `db:"next_attempt"`
+	}
+	err = s.view(ctx, func(t *tx) error {
+		return t.list(ctx, &rows, `SELECT w.first, COALESCE(w.due, 0) AS due, COALESCE(w.failed, 0) AS failed, COALESCE(f.error, '') AS error, f.next_attempt,
+				s.planned_to, `+scopeColumns+`
+			LEFT JOIN (
+				SELECT scope, MIN(begins_at) AS first, SUM(CASE state WHEN 0 THEN 1 ELSE 0 END) AS due, SUM(CASE state WHEN 3 THEN 1 ELSE 0 END) AS failed,
+					MIN(CASE state WHEN 3 THEN begins_at END) AS first_failed
+				FROM windows WHERE state IN (0, 3) GROUP BY scope
+			) w ON w.scope = s.id
+			LEFT JOIN windows f ON f.scope = s.id AND f.begins_at = w.first_failed
+			ORDER BY s.id`)
+	})
+	for i := range rows {
+		r := &rows[i]
+		state := metering.ScopeState{
+			Scope: r.scope(), ProcessedTo: r.First.Time, PlannedTo: r.PlannedTo.Time, Due: r.Due, Failed: r.Failed,
+			Error: r.Error, NextAttempt: r.NextAttempt.Time,
+		}
+		if r.First.IsZero() {
+			state.ProcessedTo = state.PlannedTo
+		}
+		states = append(states, state)
+	}
+	slices.SortStableFunc(states, func(a, b metering.ScopeState) int { return strings.Compare(a.Scope.ID, b.Scope.ID) })
+	return states, err
 }
 
 // Lag says how far processing is behind.

@@ -1,21 +1,25 @@
-// Package web is the HTTP server: its listener, middleware, time-outs and graceful stop, and the endpoints that tell
-// machines how the process is.
+// Package web is the HTTP server: its listener, middleware, time-outs and graceful stop, sessions and who may ask what, the one
+// way in which pages and errors leave, static files, and the endpoints that tell machines how the process is.
 package web
 
 import (
 	"context"
-	"crypto/sha256"
-	"crypto/subtle"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
-	"strings"
+	"net/netip"
+	"net/url"
 	"time"
 
+	"github.com/alexedwards/scs/v2"
 	"github.com/labstack/echo/v4"
-	"github.com/labstack/echo/v4/middleware"
+
+	"ratebook/access"
+	"ratebook/fault"
+	"ratebook/views/layout"
 )
 
 // Config says what to serve.
@@ -25,67 +29,106 @@ type Config struct {
 	MetricsToken  string       // bearer token for /metrics on the main listener; empty: not served there
 	Metrics       http.Handler // answers /metrics
 	Checks        []Check      // what must work for the process to be ready
-	Log           *slog.Logger
-	Listening     func(addr net.Addr) // called once the main listener is open
+
+	BaseURL         *url.URL       // where browsers find us, such as https://example.org/ratebook; nil: at the root of any host
+	TrustedProxies  []netip.Prefix // whose X-Forwarded-For, X-Forwarded-Proto and X-Request-Id are believed
+	TLSCert, TLSKey string         // PEM files; empty: plain HTTP
+	Drain           time.Duration  // how long /readyz says no before the listener closes, for load balancers to look elsewhere
+
+	Areas    []Area                                                   // of the site
+	Sessions scs.Store                                                // where sessions are kept; nil: nobody can sign in
+	Users    Users                                                    // whom sessions belong to; set if Sessions is
+	Notice   func(ctx context.Context, u *access.User) *layout.Notice // asked for each whole page; may be nil
+	Version  string                                                   // of the program, since pages of another one differ
+
+	Log       *slog.Logger
+	Listening func(addr net.Addr) // called once the main listener is open
 }
 
-// Check is a component that can be asked whether it works.
-type Check struct {
-	Name string
-	Run  func(ctx context.Context) error
+// Users knows who may sign in.
+type Users interface {
+	// User returns a user; the error is NotFound if there is none.
+	User(ctx context.Context, login string) (access.User, error)
 }
 
 // Limits that keep slow or greedy clients from holding on to us.
 const (
 	readHeaderTimeout = 10 * time.Second
 	readTimeout       = time.Minute
-	writeTimeout      = time.Minute
+	writeTimeout      = time.Minute // also between two writes of a stream
 	idleTimeout       = 2 * time.Minute
+	pageTimeout       = 30 * time.Second
 	checkTimeout      = 5 * time.Second
 	stopTimeout       = 10 * time.Second
 	bodyLimit         = "1M"
 )
 
-// Serve serves until ctx ends, then finishes the requests it has.
-func Serve(ctx context.Context, c Config) error {
-	e := newEcho(c.Log)
-	probes := []string{http.MethodGet, http.MethodHead} // as load balancers ask
-	e.Match(probes, "/healthz", healthz)
-	e.Match(probes, "/healthcheck", healthz) // where CloudKitty has it
-	e.Match(probes, "/readyz", readyz(c.Checks, c.Log))
-	if c.MetricsToken != "" {
-		e.GET("/metrics", echo.WrapHandler(c.Metrics), bearer(c.MetricsToken))
+// New returns what answers the requests to the main listener.
+func New(c Config) (http.Handler, error) {
+	s, err := newSite(c)
+	if err != nil {
+		return nil, err
 	}
-	servers := []*http.Server{newServer(c.Listen, e)}
+	return s.handler(), nil
+}
+
+// Serve serves until ctx ends, then says that it is not ready, and finishes the requests it has. What is not finished in time
+// is cut off.
+func Serve(ctx context.Context, c Config) error {
+	s, err := newSite(c)
+	if err != nil {
+		return err
+	}
+	servers := []*http.Server{s.newServer(c.Listen, s.handler())}
+	if c.TLSCert != "" || c.TLSKey != "" {
+		pair, err := tls.LoadX509KeyPair(c.TLSCert, c.TLSKey)
+		if err != nil {
+			return fault.Wrap(fault.Invalid, err, "can't use the certificate %q with the key %q", c.TLSCert, c.TLSKey)
+		}
+		servers[0].TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{pair}}
+	}
 	if c.MetricsListen != "" {
-		m := newEcho(c.Log)
-		m.GET("/metrics", echo.WrapHandler(c.Metrics))
-		servers = append(servers, newServer(c.MetricsListen, m))
+		servers = append(servers, s.newServer(c.MetricsListen, s.metricsHandler()))
 	}
 
 	failed := make(chan error, len(servers))
-	for i, s := range servers {
-		listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", s.Addr)
+	for i, server := range servers {
+		listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", server.Addr)
 		if err != nil {
 			for _, open := range servers[:i] {
 				_ = open.Close()
 			}
-			return fmt.Errorf("can't listen on %s: %w", s.Addr, err)
+			return fmt.Errorf("can't listen on %s: %w", server.Addr, err)
 		}
 		if i == 0 && c.Listening != nil {
 			c.Listening(listener.Addr())
 		}
-		go func() { failed <- s.Serve(listener) }()
+		go func() {
+			if server.TLSConfig != nil {
+				failed <- server.ServeTLS(listener, "", "")
+			} else {
+				failed <- server.Serve(listener)
+			}
+		}()
 	}
-	var err error
 	select {
 	case <-ctx.Done():
+		s.stopping.Store(true)
+		select {
+		case <-time.After(c.Drain):
+		case err = <-failed:
+		}
 	case err = <-failed:
 	}
 	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
 	defer cancel()
-	for _, s := range servers {
-		if e := s.Shutdown(stop); err == nil {
+	for _, server := range servers {
+		e := server.Shutdown(stop)
+		if errors.Is(e, context.DeadlineExceeded) {
+			s.log.Warn("requests were cut off, since they did not end in time", "address", server.Addr, "seconds", stopTimeout.Seconds())
+			e = server.Close()
+		}
+		if err == nil {
 			err = e
 		}
 	}
@@ -95,70 +138,17 @@ func Serve(ctx context.Context, c Config) error {
 	return err
 }
 
-func newServer(addr string, h http.Handler) *http.Server {
+func (s *site) newServer(addr string, h http.Handler) *http.Server {
 	return &http.Server{
-		Addr: addr, Handler: h,
+		Addr: addr, Handler: h, ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 		ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout,
 	}
 }
 
-func newEcho(log *slog.Logger) *echo.Echo {
-	e := echo.New()
-	e.HideBanner, e.HidePort = true, true
-	e.IPExtractor = echo.ExtractIPDirect()
-	e.HTTPErrorHandler = func(err error, c echo.Context) {
-		if c.Response().Committed {
-			return
-		}
-		code, text := http.StatusInternalServerError, ""
-		if h, ok := errors.AsType[*echo.HTTPError](err); ok {
-			code = h.Code
-		} else {
-			log.Error("a request failed", "path", c.Path(), "error", err)
-		}
-		text = http.StatusText(code)
-		_ = c.String(code, text+"\n") // the client has gone: nobody is left to tell
-	}
-	e.Use(middleware.RecoverWithConfig(middleware.RecoverConfig{LogErrorFunc: func(c echo.Context, err error, stack []byte) error {
-		log.Error("a request panicked", "path", c.Path(), "error", err, "stack", string(stack))
-		return echo.ErrInternalServerError
-	}}), middleware.BodyLimit(bodyLimit))
+// metricsHandler answers /metrics on a listener of its own, to whoever reaches it.
+func (s *site) metricsHandler() http.Handler {
+	e := s.newEcho()
+	e.Use(s.begin, s.logged, s.translated, s.recovered())
+	s.bare(e, "/metrics", echo.WrapHandler(s.Metrics))
 	return e
-}
-
-// healthz says that the process runs.
-func healthz(c echo.Context) error { return c.String(http.StatusOK, "ok\n") }
-
-// readyz says which components work, by name only: error texts are for the log.
-func readyz(checks []Check, log *slog.Logger) echo.HandlerFunc {
-	return func(c echo.Context) error {
-		ctx, cancel := context.WithTimeout(c.Request().Context(), checkTimeout)
-		defer cancel()
-		code, states := http.StatusOK, map[string]string{}
-		for _, check := range checks {
-			states[check.Name] = "ok"
-			if err := check.Run(ctx); err != nil {
-				log.Warn("a component is not ready", "component", check.Name, "error", err)
-				states[check.Name], code = "not ready", http.StatusServiceUnavailable
-			}
-		}
-		c.Response().Header().Set(echo.HeaderCacheControl, "no-store")
-		return c.JSON(code, states)
-	}
-}
-
-// bearer lets only requests with the token pass.
-func bearer(token string) echo.MiddlewareFunc {
-	want := sha256.Sum256([]byte(token))
-	return func(next echo.HandlerFunc) echo.HandlerFunc {
-		return func(c echo.Context) error {
-			got, ok := strings.CutPrefix(c.Request().Header.Get(echo.HeaderAuthorization), "Bearer ")
-			sum := sha256.Sum256([]byte(got))
-			if !ok || subtle.ConstantTimeCompare(sum[:], want[:]) != 1 {
-				c.Response().Header().Set(echo.HeaderWWWAuthenticate, `Bearer realm="ratebook"`)
-				return echo.ErrUnauthorized
-			}
-			return next(c)
-		}
-	}
 }

@@ -3,36 +3,50 @@ package web
 import (
 	"bytes"
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"io"
 	"log/slog"
+	"math/big"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"ratebook/fault"
 )
 
 // start serves the checks and returns the URL, the log, and what stops the server and returns its error.
 func start(t *testing.T, metrics http.Handler, checks ...Check) (url string, log *record, stop func() error) {
 	t.Helper()
-	ctx, cancel := context.WithCancel(t.Context())
 	log = new(record)
+	addr, stop := serve(t, Config{MetricsToken: "token", Metrics: metrics, Checks: checks, Log: slog.New(slog.NewTextHandler(log, nil))})
+	return "http://" + addr, log, stop
+}
+
+// serve serves c on a free port.
+func serve(t *testing.T, c Config) (addr string, stop func() error) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
 	open, ended := make(chan net.Addr, 1), make(chan error, 1)
-	go func() {
-		ended <- Serve(ctx, Config{
-			Listen: "127.0.0.1:0", MetricsToken: "token", Metrics: metrics, Checks: checks, Log: slog.New(slog.NewTextHandler(log, nil)),
-			Listening: func(a net.Addr) { open <- a },
-		})
-	}()
+	c.Listen, c.Listening = "127.0.0.1:0", func(a net.Addr) { open <- a }
+	go func() { ended <- Serve(ctx, c) }()
 	stop = sync.OnceValue(func() error { cancel(); return <-ended })
 	t.Cleanup(func() {
 		if err := stop(); err != nil {
 			t.Error(err)
 		}
 	})
-	return "http://" + (<-open).String(), log, stop
+	return (<-open).String(), stop
 }
 
 // record is a log that can be read while it is written.
@@ -139,6 +153,82 @@ func TestStop(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 	if err := <-stopped; err != nil {
+		t.Error(err)
+	}
+}
+
+// TestDrain: load balancers learn that they should look elsewhere while requests are still answered.
+func TestDrain(t *testing.T) {
+	addr, stop := serve(t, Config{Drain: time.Second})
+	url := "http://" + addr
+	if code, body := do(t, http.MethodGet, url+"/readyz", http.NoBody); code != 200 || body != "{}\n" {
+		t.Errorf("%d %s", code, body)
+	}
+	stopped := make(chan error, 1)
+	go func() { stopped <- stop() }()
+	for deadline := time.Now().Add(10 * time.Second); ; {
+		code, body := do(t, http.MethodGet, url+"/readyz", http.NoBody)
+		if code == 503 {
+			if body != `{"server":"stopping"}`+"\n" {
+				t.Errorf("got %s", body)
+			}
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("it goes on being ready")
+		}
+	}
+	if code, _ := do(t, http.MethodGet, url+"/healthz", http.NoBody); code != 200 {
+		t.Errorf("/healthz is %d", code)
+	}
+	if err := <-stopped; err != nil {
+		t.Error(err)
+	}
+}
+
+func TestTLS(t *testing.T) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, NotAfter: time.Now().Add(time.Hour)}
+	cert, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keyBytes, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write := func(name, kind string, b []byte) string {
+		path := filepath.Join(t.TempDir(), name)
+		if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: b}), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	certFile, keyFile := write("cert.pem", "CERTIFICATE", cert), write("key.pem", "PRIVATE KEY", keyBytes)
+	addr, _ := serve(t, Config{TLSCert: certFile, TLSKey: keyFile})
+	for version, ok := range map[uint16]bool{tls.VersionTLS11: false, tls.VersionTLS12: true, tls.VersionTLS13: true} {
+		parsed, _ := x509.ParseCertificate(cert)
+		roots := x509.NewCertPool()
+		roots.AddCert(parsed)
+		client := http.Client{Transport: &http.Transport{
+			DisableKeepAlives: true,
+			TLSClientConfig:   &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS10, MaxVersion: version}, //nolint:gosec // it is to be refused
+		}}
+		res, err := client.Get("https://" + addr + "/healthz")
+		if (err == nil) != ok {
+			t.Errorf("%s: %v", tls.VersionName(version), err)
+		}
+		if err == nil {
+			res.Body.Close()
+			if res.Header.Get("Strict-Transport-Security") == "" {
+				t.Error("https without HSTS")
+			}
+		}
+	}
+	if err := Serve(t.Context(), Config{TLSCert: certFile, TLSKey: certFile}); fault.KindOf(err) != fault.Invalid || !strings.Contains(err.Error(), "cert.pem") {
 		t.Error(err)
 	}
 }

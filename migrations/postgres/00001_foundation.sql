@@ -12,8 +12,24 @@ CREATE TABLE users (
     role          text NOT NULL,
     password_hash text NOT NULL,
     created_at    timestamptz NOT NULL,
-    disabled_at   timestamptz
+    disabled_at   timestamptz,
+    credentials   bigint NOT NULL DEFAULT 1
 );
+
+-- What a tenant may read: ids of scopes, also of those that are yet to be found.
+CREATE TABLE user_scopes (
+    user_id bigint NOT NULL REFERENCES users,
+    scope   text NOT NULL,
+    PRIMARY KEY (user_id, scope)
+);
+
+-- token is a digest of what the browser has.
+CREATE TABLE sessions (
+    token      text PRIMARY KEY,
+    data       bytea NOT NULL,
+    expires_at timestamptz NOT NULL
+);
+CREATE INDEX sessions_expiry ON sessions (expires_at);
 
 -- Everything an operator changes.
 CREATE TABLE audit_log (
@@ -43,7 +59,8 @@ CREATE TABLE source_versions (
     UNIQUE (source, version)
 );
 
--- A lease is a worker's exclusive right to the scope: its windows and everything summed from its charges.
+-- A lease is a worker's exclusive right to the scope: its windows and everything summed from its charges. revision grows in
+-- every transaction that changes these.
 CREATE TABLE scopes (
     id           int GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     source       int NOT NULL REFERENCES sources,
@@ -58,6 +75,7 @@ CREATE TABLE scopes (
     lease_holder text,
     lease_until  timestamptz,
     leased_at    timestamptz NOT NULL DEFAULT 'epoch',
+    revision     bigint NOT NULL DEFAULT 0,
     UNIQUE (source, scope_key, scope)
 ) WITH (fillfactor = 50);
 CREATE INDEX scopes_planned ON scopes (planned_to) WHERE active;
@@ -202,7 +220,7 @@ CREATE TABLE windows (
     error          text,
     PRIMARY KEY (scope, begins_at)
 ) WITH (fillfactor = 80);
-CREATE INDEX windows_open ON windows (scope, begins_at) INCLUDE (next_attempt, attempt) WHERE state IN (0, 3);
+CREATE INDEX windows_open ON windows (scope, begins_at) INCLUDE (next_attempt, attempt, state) WHERE state IN (0, 3);
 
 -- What was noticed about a window that could still be processed.
 CREATE TABLE findings (
@@ -214,6 +232,17 @@ CREATE TABLE findings (
     points    int NOT NULL,
     PRIMARY KEY (scope, begins_at, kind, metric, detail)
 );
+
+-- Points that no rule priced, summed from findings by UTC day.
+CREATE TABLE unpriced_days (
+    day      timestamptz NOT NULL,
+    scope    int NOT NULL,
+    metric   text NOT NULL,
+    points   bigint NOT NULL,
+    first_at timestamptz NOT NULL,
+    last_at  timestamptz NOT NULL,
+    PRIMARY KEY (day, scope, metric)
+) WITH (fillfactor = 50);
 
 -- Roll-ups: exact sums of charges. Their sums are in no index and their pages are half empty, so that updates stay in
 -- the page (HOT) and need no vacuum.
@@ -261,6 +290,7 @@ ALTER TABLE series_month_packs ALTER pack SET STORAGE external;
 CREATE INDEX series_month_packs_scope ON series_month_packs (scope, month);
 
 -- +goose Down
-DROP TABLE series_month_packs, series_day_packs, scope_metric_months, scope_metric_days, findings, windows,
-    superseded_charges, charges, series, hashmap_rules, hashmap_fields, hashmap_services, hashmap_groups,
-    rating_modules, metric_configs, metrics, versions, scopes, source_versions, sources, audit_log, users, settings;
+DROP TABLE series_month_packs, series_day_packs, scope_metric_months, scope_metric_days, unpriced_days, findings,
+    windows, superseded_charges, charges, series, hashmap_rules, hashmap_fields, hashmap_services, hashmap_groups,
+    rating_modules, metric_configs, metrics, versions, scopes, source_versions, sources, audit_log, sessions,
+    user_scopes, users, settings;

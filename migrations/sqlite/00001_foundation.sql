@@ -13,8 +13,24 @@ CREATE TABLE users (
     role          text NOT NULL,
     password_hash text NOT NULL,
     created_at    timestamp NOT NULL,
-    disabled_at   timestamp
+    disabled_at   timestamp,
+    credentials   integer NOT NULL DEFAULT 1
 );
+
+-- What a tenant may read: ids of scopes, also of those that are yet to be found.
+CREATE TABLE user_scopes (
+    user_id integer NOT NULL REFERENCES users,
+    scope   text NOT NULL,
+    PRIMARY KEY (user_id, scope)
+) WITHOUT ROWID;
+
+-- token is a digest of what the browser has.
+CREATE TABLE sessions (
+    token      text PRIMARY KEY,
+    data       blob NOT NULL,
+    expires_at timestamp NOT NULL
+);
+CREATE INDEX sessions_expiry ON sessions (expires_at);
 
 -- Everything an operator changes.
 CREATE TABLE audit_log (
@@ -44,7 +60,8 @@ CREATE TABLE source_versions (
     UNIQUE (source, version)
 );
 
--- A lease is a worker's exclusive right to the scope: its windows and everything summed from its charges.
+-- A lease is a worker's exclusive right to the scope: its windows and everything summed from its charges. revision grows in
+-- every transaction that changes these.
 CREATE TABLE scopes (
     id           integer PRIMARY KEY AUTOINCREMENT,
     source       integer NOT NULL REFERENCES sources,
@@ -59,6 +76,7 @@ CREATE TABLE scopes (
     lease_holder text,
     lease_until  timestamp,
     leased_at    timestamp NOT NULL DEFAULT 0,
+    revision     integer NOT NULL DEFAULT 0,
     UNIQUE (source, scope_key, scope)
 );
 CREATE INDEX scopes_planned ON scopes (planned_to) WHERE active;
@@ -203,7 +221,7 @@ CREATE TABLE windows (
     error          text,
     PRIMARY KEY (scope, begins_at)
 ) WITHOUT ROWID;
-CREATE INDEX windows_open ON windows (scope, begins_at, next_attempt, attempt) WHERE state IN (0, 3);
+CREATE INDEX windows_open ON windows (scope, begins_at, next_attempt, attempt, state) WHERE state IN (0, 3);
 
 -- What was noticed about a window that could still be processed.
 CREATE TABLE findings (
@@ -214,6 +232,17 @@ CREATE TABLE findings (
     detail    text NOT NULL,
     points    integer NOT NULL,
     PRIMARY KEY (scope, begins_at, kind, metric, detail)
+) WITHOUT ROWID;
+
+-- Points that no rule priced, summed from findings by UTC day.
+CREATE TABLE unpriced_days (
+    day      timestamp NOT NULL,
+    scope    integer NOT NULL,
+    metric   text NOT NULL,
+    points   integer NOT NULL,
+    first_at timestamp NOT NULL,
+    last_at  timestamp NOT NULL,
+    PRIMARY KEY (day, scope, metric)
 ) WITHOUT ROWID;
 
 -- Roll-ups: exact sums of charges.
@@ -263,6 +292,7 @@ DROP TABLE series_month_packs;
 DROP TABLE series_day_packs;
 DROP TABLE scope_metric_months;
 DROP TABLE scope_metric_days;
+DROP TABLE unpriced_days;
 DROP TABLE findings;
 DROP TABLE windows;
 DROP TABLE superseded_charges;
@@ -280,5 +310,7 @@ DROP TABLE scopes;
 DROP TABLE source_versions;
 DROP TABLE sources;
 DROP TABLE audit_log;
+DROP TABLE sessions;
+DROP TABLE user_scopes;
 DROP TABLE users;
 DROP TABLE settings;

@@ -11,6 +11,7 @@ import (
 	"ratebook/metering"
 	"ratebook/money"
 	"ratebook/period"
+	"ratebook/store"
 )
 
 // point is a charge with all that reports know of it.
@@ -139,7 +140,12 @@ func naive(points []point, q *costs.Query, zone *time.Location) []string {
 // report answers a report by the store.
 func (e *env) report(q *costs.Query) (lines []string) {
 	e.Helper()
-	total, err := e.s.Report(e.ctx, q, func(r costs.Row) error {
+	return e.reportFrom(e.s, q)
+}
+
+func (e *env) reportFrom(s *store.Store, q *costs.Query) (lines []string) {
+	e.Helper()
+	total, err := s.Report(e.ctx, q, func(r costs.Row) error {
 		if r.Groups == nil {
 			r.Groups = []string{}
 		}

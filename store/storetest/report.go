@@ -186,6 +186,17 @@ var reportTests = []test{
 		e.compare(standardQueries(time.UTC)...)
 		e.compare(randomQueries(time.UTC, 1, 20)...)
 	}},
+	{"report/odd units", func(e *env) {
+		e.world(store.Wanted{}, "cpu")
+		c := &metering.Configuration{Version: e.config}
+		for i, unit := range []string{"", " ", "GB h", " ü 12 3.4 ", "1", "a\nb", "日本"} {
+			c.Metrics = append(c.Metrics, &metering.Metric{Source: "default", Name: fmt.Sprint("m", i), Measured: fmt.Sprint("m", i), Unit: unit, Factor: money.One})
+		}
+		e.configure(c)
+		e.charged(30, "a", "b")
+		e.sound()
+		e.compare(&costs.Query{Range: period.Range{Begin: at("2026-10-01T00:00:00Z"), End: at("2026-12-01T00:00:00Z")}, Bucket: period.Day, Groups: []string{"unit", "metric"}})
+	}},
 	{"report/one state", func(e *env) {
 		e.world(store.Wanted{}, "cpu")
 		a := e.scopes(begin, "a")[0]

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"ratebook/access"
 	"ratebook/fault"
 	"ratebook/metering"
 	"ratebook/period"
@@ -74,7 +75,7 @@ var rollupTests = []test{
 				e.equal("roll-ups after "+c.what, e.rollups(), good)
 			}
 		}
-		log, err := e.s.AuditLog(e.ctx, 1)
+		log, err := e.s.Changes(e.ctx, access.ChangeFilter{Limit: 1})
 		e.must(err)
 		e.equal("audit", log[0].Actor+log[0].Action, "adarebuild")
 		e.equal("leases left", e.count("SELECT count(*) FROM scopes WHERE lease_token IS NOT NULL"), 0)

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"ratebook/access"
 	"ratebook/fault"
 	"ratebook/metering"
 	"ratebook/store"
@@ -81,7 +82,7 @@ var settingTests = []test{
 		got, err := e.s.UseSettings(e.ctx, store.Wanted{})
 		e.must(err)
 		e.equal("settings", fmt.Sprint(got.Period, got.ScopeKey, got.Zone, got.Currency), "30m0stenantUTCCHF")
-		log, err := e.s.AuditLog(e.ctx, 3)
+		log, err := e.s.Changes(e.ctx, access.ChangeFilter{Limit: 3})
 		e.must(err)
 		e.equal("audit", fmt.Sprint(log[0].Subject, log[0].Before, log[0].After, log[2].Subject, log[2].Actor, log[2].Before, log[2].After),
 			"setting period1h30msetting currencyadaEURCHF")
@@ -146,7 +147,7 @@ var settingTests = []test{
 		e.equal("zone", e.zone(), "Asia/Kolkata")
 		e.sound()
 		e.equal("settings left", e.count("SELECT count(*) FROM settings"), 4)
-		log, err := e.s.AuditLog(e.ctx, 1)
+		log, err := e.s.Changes(e.ctx, access.ChangeFilter{Limit: 1})
 		e.must(err)
 		e.equal("audit", log[0].Before+log[0].After, "UTCAsia/Kolkata")
 

@@ -26,7 +26,7 @@ type test struct {
 
 // Run checks the store on databases of one kind; database returns the URL of a fresh, empty one.
 func Run(t *testing.T, database func(t *testing.T) (databaseURL string)) {
-	for _, c := range slices.Concat(migrateTests, settingTests, userTests, catalogTests, scopeTests, leaseTests, commitTests, rollupTests, reportTests, propertyTests) {
+	for _, c := range slices.Concat(migrateTests, settingTests, userTests, sessionTests, catalogTests, scopeTests, leaseTests, commitTests, rollupTests, reportTests, stateTests, versionTests, propertyTests) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			c.run(newEnv(t, database(t), database))
@@ -176,7 +176,7 @@ func (e *env) state() string {
 	e.Helper()
 	var b strings.Builder
 	for _, table := range []string{
-		"settings", "metrics", "series", "charges", "superseded_charges", "windows", "findings",
+		"settings", "metrics", "series", "charges", "superseded_charges", "windows", "findings", "unpriced_days",
 		"scope_metric_days", "scope_metric_months", "series_day_packs", "series_month_packs", "source_versions",
 	} {
 		fmt.Fprintf(&b, "%s\n\t%s\n", table, strings.Join(e.rows("SELECT * FROM "+table), "\n\t"))
@@ -340,13 +340,22 @@ func (e *env) charges() []string {
 // windows is the ledger: scope, begin, state, attempts, points, amount, error.
 func (e *env) windows() (lines []string) {
 	e.Helper()
-	all, err := e.s.Windows(e.ctx, period.Range{Begin: at("1970-01-01T00:00:00Z"), End: at("2100-01-01T00:00:00Z")})
+	scopes, err := e.s.Scopes(e.ctx)
 	e.must(err)
-	for _, w := range all {
-		lines = append(lines, fmt.Sprintf("%s %s %s state %d, %d attempts, %d points, %s %s", w.Scope, w.Window.Begin.Format("02 15:04"),
-			w.Window.End.Sub(w.Window.Begin), w.State, w.Attempts, w.Points, w.Amount, w.Error))
+	for _, s := range scopes {
+		for _, w := range e.windowsOf(s) {
+			lines = append(lines, fmt.Sprintf("%s %s %s state %d, %d attempts, %d points, %s %s", s.ID, w.Begin.Format("02 15:04"),
+				w.End.Sub(w.Begin), w.State, w.Attempts, w.Points, w.Amount, w.Error))
+		}
 	}
 	return lines
+}
+
+func (e *env) windowsOf(s *metering.Scope) []metering.Window {
+	e.Helper()
+	all, err := e.s.Windows(e.ctx, s.Ref, period.Range{Begin: at("1970-01-01T00:00:00Z"), End: at("2100-01-01T00:00:00Z")})
+	e.must(err)
+	return all
 }
 
 // mismatches verifies the roll-ups.

@@ -76,13 +76,14 @@ type Sorted struct {
 	Order      string // "ascending", "descending", or empty: not sorted by this column
 	Number     bool   // right-aligned
 	Unit       string // of the numbers below, such as EUR
-	Target     string // the element that htmx swaps, such as #report; empty: the whole page
+	Target     string // what htmx swaps: #main's content, or another element as a whole, such as #report; empty: no htmx
 	Descending bool   // what the link does next
 }
 
-// Pages is a pager.
+// Pages is where one is in a long list.
 type Pages struct {
 	Page, Pages int                   // from 1
+	PerPage     int                   // rows a page; if zero, the pager counts pages
 	Rows        int                   // of all pages
 	What        string                // what the rows are, such as "groups"
 	Path        func(page int) string // of a page
@@ -107,7 +108,7 @@ type Bucket struct {
 // Series is one colour of a chart.
 type Series struct {
 	Name   string
-	Color  int    // 0 to 7, or Others
+	Color  int    // 0 to 7, or Others; of Colors
 	Path   string // where its name leads; may be empty
 	Values []money.Decimal
 }

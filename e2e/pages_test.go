@@ -1,0 +1,140 @@
+package e2e
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/chromedp/chromedp"
+)
+
+// demo returns a running demo with an account that may do everything. Tests that change something start their own.
+func demo(t testing.TB) (s *site, login, password string) {
+	t.Helper()
+	s = sqliteAt(filepath.Join(t.TempDir(), "unused.db")).serve(t, "demo")
+	return s, s.wait(t, `login +(\S+)`), s.wait(t, `password +(\S+)`)
+}
+
+// signIn signs a visitor in, from wherever that is.
+func (v *visitor) signIn(login, password string) {
+	v.t.Helper()
+	v.open("/sign-in")
+	v.fill("#login", login)
+	v.fill("#password", password)
+	v.click("main form button")
+	if v.where() != "/" {
+		v.t.Fatalf("signing in leads to %s: %s", v.where(), v.text("main"))
+	}
+}
+
+// pagesOfDemo are all pages that one can look at without changing anything.
+var pagesOfDemo = map[string]string{
+	"overview":         "/",
+	"costs":            "/costs",
+	"costs-attribute":  "/costs?bucket=week&group=flavor&group=metric&range=last-30-days",
+	"costs-hours":      "/costs?bucket=hour&group=metric&range=last-7-days",
+	"costs-filtered":   "/costs?filter=metric%3Dcpu&group=flavor",
+	"costs-empty":      "/costs?from=2020-01-01&to=2020-01-31",
+	"costs-wrong":      "/costs?from=nonsense&to=2020-01-31",
+	"costs-values":     "/costs/values?fkey=flavor",
+	"scopes":           "/scopes",
+	"scope":            "/scopes/1",
+	"metrics":          "/metrics",
+	"metric":           "",
+	"pricing":          "/pricing",
+	"price-new":        "/pricing/rules/new",
+	"price":            "",
+	"price-change":     "",
+	"price-delete":     "",
+	"pricing-changes":  "/pricing/changes",
+	"settings":         "/settings",
+	"settings-changes": "/settings/changes",
+	"password":         "/settings/password",
+	"search":           "/search?q=g",
+	"not-found":        "/nothing/here",
+	"gallery":          "/dev/views",
+}
+
+// TestPages opens every page at 1280 and 390 px, light and dark: the browser has nothing to complain about, neither has the
+// accessibility checker, and nothing is wider than the window.
+func TestPages(t *testing.T) {
+	t.Parallel()
+	s, login, password := demo(t)
+	t.Run("looks", func(t *testing.T) {
+		for _, width := range []int64{1280, 390} {
+			for _, dark := range []bool{false, true} {
+				name := fmt.Sprintf("%d-%s", width, map[bool]string{false: "light", true: "dark"}[dark])
+				t.Run(name, func(t *testing.T) {
+					t.Parallel()
+					v := visit(t, s.url, look{Width: width, Dark: dark})
+					v.open("/sign-in")
+					v.keep("sign-in")
+					v.accessible()
+					v.signIn(login, password)
+					v.expect("422")
+					v.expect("404")
+					v.open("/pricing")
+					rule := v.attribute(`main a[href^="/pricing/rules/"]:not([href*="/new"]):not([href$="/change"])`, "href")
+					v.open("/metrics")
+					metric := v.attribute(`main a[href^="/metrics/"]`, "href")
+					paths := map[string]string{"metric": metric, "price": rule, "price-change": rule + "/change", "price-delete": rule + "/delete"}
+					for page, path := range pagesOfDemo {
+						if path == "" {
+							path = paths[page]
+						}
+						v.open(path)
+						v.keep(page)
+						if dark == (width < 1280) { // each of both once is enough
+							v.accessible()
+						}
+						if wide := do(v, "measure", chromedp.Evaluate[int]("document.documentElement.scrollWidth - innerWidth")); wide > 0 {
+							t.Errorf("%s is %d px wider than a window of %d px", path, wide, width)
+						}
+					}
+				})
+			}
+		}
+	})
+	t.Run("weight", func(t *testing.T) {
+		c := s.client(t, login, password)
+		res := s.get(t, c, "/costs")
+		page, err := io.ReadAll(res.Body)
+		res.Body.Close()
+		must(t, err)
+		sum := s.weight(t, c, "/costs")
+		files := regexp.MustCompile(`(?:href|src)="(/static/[^"]+)"`).FindAllStringSubmatch(string(page), -1)
+		if len(files) < 3 {
+			t.Fatalf("only %q in\n%s", files, page)
+		}
+		for _, f := range files {
+			n := s.weight(t, c, f[1])
+			t.Logf("%6d bytes %s", n, f[1])
+			sum += n
+		}
+		if sum > 200_000 {
+			t.Errorf("a first visit loads %d bytes, compressed", sum)
+		}
+	})
+}
+
+// weight returns how many bytes an answer has on the wire.
+func (s *site) weight(t testing.TB, c *http.Client, path string) int {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.url+path, http.NoBody)
+	must(t, err)
+	req.Header.Set("Accept-Encoding", "gzip") // ours, so that the client leaves it as it comes
+	req.Header.Set("Accept", "text/html")
+	res, err := c.Do(req)
+	must(t, err)
+	defer res.Body.Close()
+	b, err := io.ReadAll(res.Body)
+	must(t, err)
+	if res.StatusCode != http.StatusOK || !strings.Contains(res.Header.Get("Content-Encoding"), "gzip") {
+		t.Errorf("%s: %s, %q", path, res.Status, res.Header.Get("Content-Encoding"))
+	}
+	return len(b)
+}

@@ -1,0 +1,119 @@
+package store
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/jmoiron/sqlx"
+
+	"ratebook/metering"
+	"ratebook/period"
+)
+
+// Unpriced sums up the usage that no rule priced in the windows that begin in a range, by metric, the most points first.
+// It reads sums of days, and findings themselves only for a day that an edge of the range cuts.
+func (s *Store) Unpriced(ctx context.Context, r period.Range) (all []metering.UnpricedUsage, err error) {
+	u := unpriced{byMetric: map[string]*metering.UnpricedUsage{}, scopes: map[metricScope]bool{}}
+	err = s.view(ctx, func(t *tx) error {
+		query, args := "day >= ? AND day < ?", []any{at(period.Floor(r.Begin, findingDay)), at(r.End)}
+		var cut []time.Time
+		for _, edge := range [...]time.Time{r.Begin, r.End} {
+			day := period.Floor(edge, findingDay)
+			if day.Equal(edge) || slices.ContainsFunc(cut, day.Equal) {
+				continue
+			}
+			var one int
+			found, err := t.get(ctx, &one, "SELECT 1 FROM unpriced_days WHERE day = ? AND (first_at < ? OR last_at >= ?) LIMIT 1", at(day), at(r.Begin), at(r.End))
+			if err != nil {
+				return err
+			}
+			if found {
+				cut = append(cut, day)
+				query, args = query+" AND day <> ?", append(args, at(day))
+			}
+		}
+		err := t.each(ctx, u.add, "SELECT metric, scope, SUM(points), MIN(first_at), MAX(last_at) FROM unpriced_days WHERE "+query+" GROUP BY metric, scope", args...)
+		if err != nil {
+			return err
+		}
+		for _, day := range cut {
+			if err := u.addDay(ctx, t, day, r); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	for _, m := range u.byMetric {
+		all = append(all, *m)
+	}
+	slices.SortFunc(all, func(a, b metering.UnpricedUsage) int {
+		return cmp.Or(cmp.Compare(b.Points, a.Points), strings.Compare(a.Metric, b.Metric))
+	})
+	return all, err
+}
+
+type metricScope struct {
+	metric string
+	scope  int64
+}
+
+type unpriced struct {
+	byMetric map[string]*metering.UnpricedUsage
+	scopes   map[metricScope]bool // that are counted
+}
+
+// addDay adds what findings say of the part of a UTC day that lies in a range.
+func (u *unpriced) addDay(ctx context.Context, t *tx, day time.Time, r period.Range) error {
+	var scopes []int64
+	if err := t.list(ctx, &scopes, "SELECT DISTINCT scope FROM unpriced_days WHERE day = ?", at(day)); err != nil {
+		return err
+	}
+	begin, end := day, day.Add(findingDay)
+	if begin.Before(r.Begin) {
+		begin = r.Begin
+	}
+	if end.After(r.End) {
+		end = r.End
+	}
+	for part := range slices.Chunk(scopes, 1000) {
+		query, args := in(`SELECT metric, scope, SUM(points), MIN(begins_at), MAX(begins_at) FROM findings
+			WHERE scope IN (?) AND begins_at >= ? AND begins_at < ? AND kind = ? GROUP BY metric, scope`, part, at(begin), at(end), metering.Unpriced)
+		if err := t.each(ctx, u.add, query, args...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// add adds a row.
+func (u *unpriced) add(rows *sqlx.Rows) error {
+	var (
+		k           metricScope
+		points      int64
+		first, last timestamp
+	)
+	if err := rows.Scan(&k.metric, &k.scope, &points, &first, &last); err != nil {
+		return fmt.Errorf("store: unpriced: %w", err)
+	}
+	m := u.byMetric[k.metric]
+	if m == nil {
+		m = &metering.UnpricedUsage{Metric: k.metric, First: first.Time, Last: last.Time}
+		u.byMetric[k.metric] = m
+	}
+	m.Points += points
+	if !u.scopes[k] {
+		u.scopes[k] = true
+		m.Scopes++
+	}
+	if first.Before(m.First) {
+		m.First = first.Time
+	}
+	if last.After(m.Last) {
+		m.Last = last.Time
+	}
+	return nil
+}
