@@ -133,6 +133,7 @@ func (h *Costs) show(c echo.Context) error {
 	if canonical := r.values(); len(r.wrong) == 0 && canonical.Encode() != r.typed.Encode() {
 		return web.Redirect(c, r.path(), "")
 	}
+	h.suit(c.Request().Context(), r)
 	page := layout.Page{
 		Title: "Costs", Area: layout.Costs,
 		Aside: fmt.Sprintf("costs in %s, times in %s", h.settings.Currency, h.settings.Zone),
@@ -167,6 +168,32 @@ func (h *Costs) show(c echo.Context) error {
 		header.Set("HX-Reswap", "outerHTML")
 	}
 	return web.Page(c, status, page, pages.CostsBody(view), pages.CostsFragment)
+}
+
+// mostByHour is how many points a report divides into hours without being asked to: hours are summed from single charges.
+const mostByHour = 100_000
+
+// suit divides a range of a day or two into days, not hours, if it has so many points that hours would take their time.
+func (h *Costs) suit(ctx context.Context, r *costsRequest) {
+	if r.divided || r.bucket != period.Hour || len(r.wrong) > 0 {
+		return
+	}
+	query, ok := r.ask(r.user, func(q *costs.Query) {
+		q.Groups, q.Bucket = nil, period.Whole
+		q.Range.Begin = period.Day.Start(q.Range.Begin, r.zone) // whole days are summed already
+		if end := period.Day.Start(q.Range.End, r.zone); end.Before(q.Range.End) {
+			q.Range.End = period.Day.Next(end, r.zone)
+		}
+	})
+	if !ok {
+		return
+	}
+	total, err := h.reports.Report(ctx, query, func(costs.Row) error { return nil })
+	if err == nil && total.Points > mostByHour { // an error comes back with the report itself
+		q := *r.costsQuestion
+		q.bucket = period.Day
+		r.costsQuestion = &q
+	}
 }
 
 // version says when the page changes: with the report, with the hour, since ranges move and scopes fall behind, and with

@@ -384,10 +384,7 @@ func (h *Costs) place(r *costsRequest, span period.Range) components.Bucket {
 	}
 	switch r.bucket {
 	case period.Hour:
-		b.Label = t.Format("15:04")
-		if period.Day.Start(t, zone).Equal(span.Begin) {
-			b.Label = t.Format("2 Jan")
-		}
+		b.Label = hourLabel(t, r.span.End.Sub(r.span.Begin))
 		b.Title = t.Format("Mon ") + b.Title
 	case period.Day:
 		b.Label = t.Format("2 Jan")
@@ -398,6 +395,18 @@ func (h *Costs) place(r *costsRequest, span period.Range) components.Bucket {
 		b.Label = t.Format("2 Jan")
 	}
 	return b
+}
+
+// hourLabel labels the first hour of each day of a range of days, every sixth hour of a day or two, and every hour of less.
+func hourLabel(t time.Time, length time.Duration) string {
+	const few, days = 12 * time.Hour, 48 * time.Hour
+	switch {
+	case length > days && period.Day.Start(t, t.Location()).Equal(t):
+		return t.Format("Mon 2 Jan")
+	case length <= few, length <= days && t.Hour()%6 == 0:
+		return t.Format("15:04")
+	}
+	return ""
 }
 
 // empty says why there is nothing, and what to do next.

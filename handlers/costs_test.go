@@ -297,6 +297,17 @@ func TestCostsPage(t *testing.T) {
 	if href := b.page("/costs?from=2026-11-01&to=2026-11-01", http.StatusOK).Find(".chart a.bar").First().AttrOr("href", ""); href != "/costs?begin=2026-10-31T23%3A00%3A00Z&bucket=none&end=2026-11-01T00%3A00%3A00Z" {
 		t.Errorf("an hour leads to %s", href)
 	}
+	// hours are labelled by the day, those of one day by the quarter
+	for path, want := range map[string]string{
+		"/costs?bucket=hour&from=2026-11-01&to=2026-11-03":                               "Sun 1 Nov,Mon 2 Nov,Tue 3 Nov",
+		"/costs?bucket=hour&from=2026-11-01&to=2026-11-01":                               "00:00,06:00,12:00,18:00",
+		"/costs?bucket=hour&begin=2026-11-01T04%3A00%3A00Z&end=2026-11-01T08%3A00%3A00Z": "05:00,06:00,07:00,08:00",
+	} {
+		labels := b.page(path, http.StatusOK).Find(".chart-x text").Map(func(_ int, e *goquery.Selection) string { return e.Text() })
+		if got := strings.Join(labels, ","); got != want {
+			t.Errorf("%s: %s", path, got)
+		}
+	}
 }
 
 func TestCostsFragment(t *testing.T) {

@@ -159,21 +159,22 @@ func (h *Overview) costs(ctx context.Context, v *pages.Overview, user *access.Us
 		o.Metrics = append(o.Metrics, pages.Line{Name: name, Path: h.cal.costsPath(m, "metric="+name, costs.Scope), Cost: amounts[name]})
 	}
 	amounts = byScope.by(0)
+	named := shared(scopesOf(states))
 	o.All, o.AllPath = len(amounts), h.cal.costsPath(m, "", costs.Scope)
 	for _, id := range first(dearest(amounts), topScopes) {
-		o.Scopes = append(o.Scopes, h.cal.scopeLine(id, amounts[id], m, states))
+		o.Scopes = append(o.Scopes, h.cal.scopeLine(id, amounts[id], m, states, named))
 	}
 	v.Costs = o
 }
 
-// scopeLine leads to a scope's page, if it is known.
-func (c *calendar) scopeLine(id string, cost money.Decimal, m period.Range, states []metering.ScopeState) pages.Line {
+// scopeLine leads to a scope's page, if it is known. Named are the names that several scopes have.
+func (c *calendar) scopeLine(id string, cost money.Decimal, m period.Range, states []metering.ScopeState, named map[string]bool) pages.Line {
 	l := pages.Line{Name: id, Path: c.costsPath(m, "scope="+id, costs.Metric), Cost: cost}
 	for i := range states {
 		if s := states[i].Scope; s.ID == id {
 			l.Path = scopePath(s)
 			if s.Name != "" {
-				l.Name, l.Detail = s.Name, s.ID
+				l.Name, l.Detail, l.Twin = s.Name, s.ID, named[s.Name]
 			}
 			break
 		}

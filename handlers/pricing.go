@@ -133,15 +133,15 @@ func (p *pricing) metricNames() []string {
 // scopeOptions offers the scopes by name.
 func (p *pricing) scopeOptions(none string) []components.Option {
 	var options []components.Option
-	seen := map[string]bool{}
+	seen, named := map[string]bool{}, shared(p.scopes)
 	for _, s := range p.scopes {
 		if seen[s.ID] {
 			continue // the same id in another source: a rule is for both
 		}
 		seen[s.ID] = true
-		label := s.ID
-		if s.Name != "" {
-			label = s.Name + " (" + s.ID + ")"
+		label := scopeName(s)
+		if named[label] {
+			label += " (" + s.ID + ")"
 		}
 		options = append(options, components.Option{Value: s.ID, Label: label})
 	}

@@ -75,7 +75,7 @@ type ruleFields struct{ *pages.RuleForm }
 func (p *pricing) newForm(form rating.Form, other string) ruleFields {
 	f := &pages.RuleForm{Words: p.words, Path: "/pricing/rules/new", Back: "/pricing", Save: "Save the price", Form: form, Other: other}
 	f.Version = p.rules.Version
-	f.Metrics = []components.Option{{Label: "choose one, or name another below"}}
+	f.Metrics = []components.Option{{Label: "choose one"}}
 	for _, name := range p.metricNames() {
 		f.Metrics = append(f.Metrics, components.Option{Value: name, Label: name})
 	}

@@ -46,3 +46,25 @@ func scopeName(s *metering.Scope) string {
 	}
 	return s.ID
 }
+
+// scopesOf returns the scopes that states are of.
+func scopesOf(states []metering.ScopeState) []*metering.Scope {
+	all := make([]*metering.Scope, len(states))
+	for i := range states {
+		all[i] = states[i].Scope
+	}
+	return all
+}
+
+// shared returns the names that scopes of several ids have.
+func shared(scopes []*metering.Scope) map[string]bool {
+	ids, names := map[string]string{}, map[string]bool{}
+	for _, s := range scopes {
+		name := scopeName(s)
+		if id, known := ids[name]; known && id != s.ID {
+			names[name] = true
+		}
+		ids[name] = s.ID
+	}
+	return names
+}

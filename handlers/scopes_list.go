@@ -165,10 +165,12 @@ type scopeRow struct {
 
 func (h *Scopes) rows(states []metering.ScopeState) []*scopeRow {
 	rows := make([]*scopeRow, len(states))
+	named := shared(scopesOf(states))
 	for i := range states {
 		s := &states[i]
 		rows[i] = &scopeRow{state: s, ScopeRow: pages.ScopeRow{
 			Name: scopeName(s.Scope), ID: s.Scope.ID, Source: s.Scope.Source.Name, Path: scopePath(s.Scope), Processing: h.cal.processing(s),
+			Twin: named[scopeName(s.Scope)],
 		}}
 	}
 	return rows

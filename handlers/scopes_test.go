@@ -3,6 +3,7 @@ package handlers
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -117,6 +118,28 @@ func TestScopesOfOneID(t *testing.T) {
 	s.get("/scopes/9").ok().says("include those of the scope with the same id, Genomics of source default")
 }
 
+// Ids are shown only where names do not tell scopes apart.
+func TestScopesOfOneName(t *testing.T) {
+	s := newMonthSite(t, sampleMonth(), "UTC", monthNow)
+	s.store.states = append(s.store.states, state(9, "0123456789abcdef0", "Genomics", at("2026-11-21 14:00")))
+	for path, table := range map[string]string{"/scopes?sort=name": "Scopes", "/": "Top scopes"} {
+		var notes []string
+		p := s.get(path).ok()
+		p.table(table).Find("tbody .note").Each(func(_ int, n *goquery.Selection) { notes = append(notes, n.Text()) })
+		want := []string{"01234567…", "a"}
+		if path == "/" {
+			want = want[1:] // the other has no costs
+		}
+		slices.Sort(notes)
+		if !slices.Equal(notes, want) {
+			t.Errorf("%s: %q", path, notes)
+		}
+		if got := p.table(table).Find(`tbody a[title="c"]`).Length(); got != 1 {
+			t.Errorf("%s: %d scopes have the id c on hover", path, got)
+		}
+	}
+}
+
 func TestScope(t *testing.T) {
 	s := newMonthSite(t, sampleMonth(), "Europe/Berlin", monthNow)
 	st := &s.store.states[1]
@@ -139,6 +162,9 @@ func TestScope(t *testing.T) {
 	if len(rows) != 48 || !strings.HasPrefix(rows[0], "21 Nov 2026, 14:00–15:00") {
 		t.Errorf("%d windows, the first is %s", len(rows), rows[0])
 	}
+	if heads := p.table("The latest windows").Find("thead").Text(); !strings.Contains(heads, "Error") {
+		t.Errorf("errors have no column: %s", heads)
+	}
 	if sum := p.column("Costs by metric", 1); sum.String() != p.table("Costs by metric").Find(".total data").AttrOr("value", "") {
 		t.Errorf("metrics add up to %s", sum)
 	}
@@ -150,6 +176,13 @@ func TestScope(t *testing.T) {
 	}
 	if p.table("Costs by metric").Find("tbody .sparkline").Length() != 3 {
 		t.Error("no sparklines")
+	}
+	for i := range s.store.windows {
+		s.store.windows[i].Error = ""
+	}
+	s.store.version = "v1 without errors"
+	if heads := s.get("/scopes/2").ok().table("The latest windows").Find("thead").Text(); strings.Contains(heads, "Error") {
+		t.Errorf("no errors have a column: %s", heads)
 	}
 	s.store.charges = nil
 	s.store.version = "v2"

@@ -174,6 +174,9 @@ func StartOf(day time.Time, zone *time.Location) time.Time {
 		if start.Before(since) { // a jump over midnight
 			start = since
 		}
+		if !until.IsZero() && !until.After(t) { // after 2037 time ends leap years a day early
+			until = t.Add(time.Hour)
+		}
 		if until.IsZero() || start.Before(until) {
 			return start.UTC()
 		}

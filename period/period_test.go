@@ -203,6 +203,8 @@ func TestParseTime(t *testing.T) {
 		{"2018-11-04", "America/Sao_Paulo", "2018-11-04T03:00:00Z"},
 		{"2026-11-01", "America/Havana", "2026-11-01T04:00:00Z"},
 		{"2011-12-30", "Pacific/Apia", "2011-12-30T10:00:00Z"}, // a day that never was begins where the next does
+		{"2040-12-31", "Europe/Berlin", "2040-12-30T23:00:00Z"}, // where package time is at odds with itself
+		{"2041-01-01", "America/Havana", "2041-01-01T05:00:00Z"},
 	} {
 		got, err := ParseTime(c.in, zone(t, c.zone))
 		if err != nil || !got.Equal(at(c.want)) || got.Location() != time.UTC {
@@ -212,6 +214,19 @@ func TestParseTime(t *testing.T) {
 	for _, in := range []string{"", "now", "2026-13-01", "2026-02-30", "2026-11-21T14:00:00", "21.11.2026", "2026-11-21T14:00:00.5Z"} {
 		if got, err := ParseTime(in, time.UTC); err == nil || !strings.Contains(err.Error(), `"`+in+`"`) {
 			t.Errorf("%q: %v, %v", in, got, err)
+		}
+	}
+}
+
+// TestStartOf walks through the days of zones that change their clocks, far beyond what their tables list.
+func TestStartOf(t *testing.T) {
+	for _, name := range []string{"Europe/Berlin", "America/Havana", "Australia/Lord_Howe", "Africa/Casablanca", "America/New_York"} {
+		z := zone(t, name)
+		for day := at("2036-01-01T00:00:00Z"); day.Year() < 2062; day = day.AddDate(0, 0, 1) {
+			start := StartOf(day, z)
+			if here, before := start.In(z), start.Add(-time.Second).In(z); here.Day() != day.Day() || before.Day() == day.Day() {
+				t.Fatalf("%s in %s begins at %s", day.Format(time.DateOnly), name, here)
+			}
 		}
 	}
 }

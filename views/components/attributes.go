@@ -3,6 +3,7 @@ package components
 import (
 	"context"
 	"strings"
+	"time"
 	"unicode"
 
 	"github.com/a-h/templ"
@@ -13,9 +14,10 @@ import (
 // withUnit puts a unit, if there is one, behind a number.
 func withUnit(number, unit string) string { return strings.TrimSpace(number + " " + unit) }
 
-// kind is the field's type.
+// kind is the field's type. A date field would not show, and so lose, what is no date.
 func (i Input) kind() string {
-	if i.Type == "" {
+	_, err := time.Parse(time.DateOnly, i.Value)
+	if i.Type == "" || i.Type == "date" && i.Value != "" && err != nil {
 		return "text"
 	}
 	return i.Type

@@ -215,6 +215,7 @@ func forms() []Fixture {
 			Name: "password", Label: "Password", Type: "password", Value: "never shown again",
 			Autocomplete: "current-password", Required: true,
 		})},
+		{"field-date-wrong", components.Field(components.Input{Name: "until", Label: "To", Type: "date", Value: "tomorrow", Error: "Write a day like 2026-11-21."})},
 		{"field-date", components.Field(components.Input{Name: "from", Label: "From", Type: "date", Value: "2026-11-22"})},
 		{"select", components.Select(components.Choice{
 			Name: "type", Label: "Type", Value: "rate", Help: "A flat price is added, a rate multiplies.",

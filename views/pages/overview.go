@@ -89,6 +89,7 @@ type Change struct {
 // Line is one line of a list of costs.
 type Line struct {
 	Name, Detail string // the detail on hover
+	Twin         bool   // another has the same name, so the detail is shown
 	Path         string
 	Cost         money.Decimal
 }

@@ -77,11 +77,13 @@ func (w *PriceWords) Cost(r *rating.Rule) string {
 
 // Per says what the cost of a flat rule is per, such as "EUR per vcpu". A flat threshold of the metric itself is an
 // amount per data point, whatever the quantity.
-func (w *PriceWords) Per(r *rating.Rule) string {
+func (w *PriceWords) Per(r *rating.Rule) string { return w.Currency + " per " + w.per(r) }
+
+func (w *PriceWords) per(r *rating.Rule) string {
 	if r.Kind == rating.Threshold && r.Field == "" {
-		return w.Currency + " per data point"
+		return "data point"
 	}
-	return w.Currency + " per " + w.Unit(r.Service)
+	return w.Unit(r.Service)
 }
 
 // Scope names who a rule is for.
@@ -156,6 +158,20 @@ func (w *PriceWords) State(r *RuleRow) (components.State, string) {
 		return components.Neutral, "replaced by a later one"
 	}
 	return components.OK, "valid"
+}
+
+// Valid says for a list when a rule applies, and how it is now if it does not count.
+func (w *PriceWords) Valid(r *RuleRow) (components.State, string) {
+	state, text := w.State(r)
+	switch {
+	case w.Begun(&r.Rule) && w.Ended(&r.Rule):
+		text = w.Validity(&r.Rule) + ": ended"
+	case state == components.OK || !w.Begun(&r.Rule):
+		text = w.Validity(&r.Rule)
+	default:
+		text = w.Validity(&r.Rule) + ": " + text
+	}
+	return state, text
 }
 
 // rowClass greys a row whose rule does not count now.
@@ -376,24 +392,44 @@ func timeType(text string) string {
 	return "text"
 }
 
+// timeHelp adds the zone to the help of a time field and, where clocks are changed, what becomes of the hours in question.
 func timeHelp(w *PriceWords, help string) string {
-	return help + " Times are " + w.Zone.String() + "; of an hour that the clock shows twice the first is meant, and of one that it skips the moment it does."
+	help += " Times are " + w.Zone.String()
+	year := period.Date(w.Now, w.Zone).Year()
+	_, winter := time.Date(year, 1, 1, 0, 0, 0, 0, w.Zone).Zone()
+	_, summer := time.Date(year, 7, 1, 0, 0, 0, 0, w.Zone).Zone()
+	if winter == summer {
+		return help + "."
+	}
+	return help + "; of an hour that clocks show twice the first is meant, and of one that they skip the moment they do."
 }
 
 // costUnit is what stands behind a cost.
 func (f *RuleForm) costUnit() string {
 	if f.Form.Type == string(rating.Rate) {
-		return "factor, without a unit"
+		return "as a factor"
 	}
 	r := rating.Rule{Kind: rating.Kind(f.Form.Kind), Service: f.Form.Service, Field: f.Form.Field}
-	return f.Words.Per(&r) + ", for each window of " + format.Duration(f.Words.Period)
+	return f.Words.Per(&r)
+}
+
+// more reports whether a field that is folded away is filled in or wrong.
+func (f *RuleForm) more() bool {
+	for _, name := range []string{"kind", "level", "type", "group", "scope", "end", "other", "name", "description"} {
+		if f.Errors[name] != "" {
+			return true
+		}
+	}
+	form := &f.Form
+	return form.Kind != string(rating.Mapping) || form.Type != string(rating.Flat) ||
+		form.Level+form.Group+form.Scope+form.End+f.Other+form.Name+form.Description != ""
 }
 
 func (p *PriceChange) costUnit() string {
 	if p.Form.Type == string(rating.Rate) {
-		return "factor, without a unit"
+		return "as a factor"
 	}
-	return p.Words.Per(&p.Rule) + ", for each window of " + format.Duration(p.Words.Period)
+	return p.Words.Per(&p.Rule)
 }
 
 // typeOptions offers the types of a rule.

@@ -66,6 +66,54 @@ func TestPriceSentences(t *testing.T) {
 			t.Errorf("%s: %s", got, state)
 		}
 	}
+	for text, row := range map[string]RuleRow{
+		"always":                  {},
+		"since 1 Jan 2026":        {Rule: rating.Rule{Start: since}},
+		"until 1 Jan 2026: ended": {Rule: rating.Rule{End: since}, Replaced: true},
+		"from 1 Dec 2026, 12:30":  {Rule: rating.Rule{Start: later}, Replaced: true},
+		"since 1 Jan 2026: replaced by a later one": {Rule: rating.Rule{Start: since}, Replaced: true},
+	} {
+		state, got := w.Valid(&row)
+		if want, _ := w.State(&row); got != text || state != want {
+			t.Errorf("%s: %s", got, state)
+		}
+	}
+}
+
+// What is filled in or wrong is not folded away.
+func TestPriceFormMore(t *testing.T) {
+	t.Parallel()
+	usual := rating.Form{Kind: "mapping", Type: "flat", Service: "cpu", Field: "flavor", Value: "m1", Cost: "1", Start: "2026-11-22"}
+	for what, c := range map[string]struct {
+		change func(*RuleForm)
+		open   bool
+	}{
+		"usual":          {func(*RuleForm) {}, false},
+		"wrong cost":     {func(f *RuleForm) { f.Errors["cost"] = "wrong" }, false},
+		"wrong level":    {func(f *RuleForm) { f.Errors["level"] = "wrong" }, true},
+		"threshold":      {func(f *RuleForm) { f.Form.Kind = "threshold" }, true},
+		"factor":         {func(f *RuleForm) { f.Form.Type = "rate" }, true},
+		"end":            {func(f *RuleForm) { f.Form.End = "2026-12-01" }, true},
+		"another metric": {func(f *RuleForm) { f.Other = "net" }, true},
+		"name":           {func(f *RuleForm) { f.Form.Name = "x" }, true},
+	} {
+		f := &RuleForm{Form: usual, SavePlace: SavePlace{Errors: components.Errors{}}}
+		if c.change(f); f.more() != c.open {
+			t.Errorf("%s: %t", what, f.more())
+		}
+	}
+}
+
+func TestTimeHelp(t *testing.T) {
+	t.Parallel()
+	w := priceWords(t)
+	if got := timeHelp(w, "Then."); !strings.HasPrefix(got, "Then. Times are Europe/Berlin; of an hour that clocks show twice") {
+		t.Error(got)
+	}
+	w.Zone = time.UTC
+	if got := timeHelp(w, "Then."); got != "Then. Times are UTC." {
+		t.Error(got)
+	}
 }
 
 func TestPriceEffects(t *testing.T) {

@@ -1,6 +1,7 @@
 package pages
 
 import (
+	"slices"
 	"strconv"
 	"time"
 
@@ -32,6 +33,7 @@ type ScopeList struct {
 // ScopeRow is a scope in the list.
 type ScopeRow struct {
 	Name, ID, Source string
+	Twin             bool // another scope has the same name, so the id is shown
 	Path             string
 	Shared           string // why its costs stand elsewhere; empty: they stand here
 	Cost, CostBefore money.Decimal
@@ -74,6 +76,11 @@ type ScopeWindow struct {
 	Text  string
 	Known bool // whether its points and amount are
 	Took  string
+}
+
+// Errors reports whether any of the windows has one.
+func (v *Scope) Errors() bool {
+	return slices.ContainsFunc(v.Windows, func(w ScopeWindow) bool { return w.Error != "" })
 }
 
 // scopeStates are what the list of scopes can be narrowed to.
