@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"golang.org/x/crypto/argon2"
 
@@ -68,7 +69,7 @@ func CheckLogin(s string) error {
 	return nil
 }
 
-// A password's length in bytes: long enough to resist guessing, short enough not to keep us hashing.
+// A password's length in characters: long enough to resist guessing, short enough not to keep us hashing.
 const (
 	minPassword = 10
 	maxPassword = 1024
@@ -85,7 +86,7 @@ const (
 
 // HashPassword returns an argon2id hash of the password with its salt and cost, in the usual $argon2id$ form.
 func HashPassword(password string) (string, error) {
-	if len(password) < minPassword || len(password) > maxPassword {
+	if n := utf8.RuneCountInString(password); n < minPassword || n > maxPassword {
 		return "", fault.New(fault.Invalid, "a password must have %d to %d characters", minPassword, maxPassword)
 	}
 	salt := make([]byte, saltLength)
@@ -104,7 +105,7 @@ func PasswordMatches(hash, password string) bool {
 	var memory, passes uint32
 	var threads uint8
 	parts := strings.Split(hash, "$")
-	if len(parts) != 6 || parts[1] != "argon2id" || len(password) > maxPassword {
+	if len(parts) != 6 || parts[1] != "argon2id" || utf8.RuneCountInString(password) > maxPassword {
 		return false
 	}
 	if _, err := fmt.Sscanf(parts[2], "v=%d", &version); err != nil || version != argon2.Version {

@@ -35,7 +35,7 @@ type Streams struct {
 
 // commands is the command line.
 type commands struct {
-	Demo     demoCommand     `cmd:"" help:"Prepare a throwaway database with five weeks of sample usage and print the month's report."`
+	Demo     demoCommand     `cmd:"" help:"Show sample usage and its costs on pages, in a database that goes with it."`
 	Serve    serveCommand    `cmd:"" help:"Find scopes, plan, collect and rate windows as they become due; answer /healthz, /readyz and /metrics."`
 	Process  processCommand  `cmd:"" help:"Process all due windows now, each once, and print a summary as JSON."`
 	Migrate  migrateCommand  `cmd:"" help:"Bring the database's schema to this program's version, or show it."`

@@ -404,6 +404,35 @@ func TestComputed(t *testing.T) {
 	}
 }
 
+// TestManyKeys looks at more groups than a grouper makes room for at first.
+func TestManyKeys(t *testing.T) {
+	t.Parallel()
+	q := &Query{Range: span("2026-03-01", "2026-03-02"), Groups: []string{"id", "flavor"}}
+	for _, expected := range []int{0, 10, 5000, 50_000} {
+		var rows []Row
+		g := NewGrouper(q, time.UTC, func(r Row) error { rows = append(rows, r); return nil })
+		g.Expect(expected)
+		if err := g.At(q.Range.Begin); err != nil {
+			t.Fatal(err)
+		}
+		for i := range 10_000 {
+			id := i * 7 % 5000 // each twice
+			key := g.Key(&Labels{Groupby: metering.Attributes{{Name: "flavor", Value: fmt.Sprint(id % 3)}, {Name: "id", Value: fmt.Sprintf("%04d", id)}}})
+			g.Add(key, &rollup.Sums{Points: 1, Qty: money.New(int64(id), 0), Price: money.New(int64(id), 2)})
+		}
+		total, err := g.Close()
+		if err != nil || total.Points != 10_000 || len(rows) != 5000 {
+			t.Fatalf("%d rows, %+v, %v", len(rows), total, err)
+		}
+		for id, r := range rows {
+			want := []string{fmt.Sprintf("%04d", id), fmt.Sprint(id % 3)}
+			if !slices.Equal(r.Groups, want) || r.Points != 2 || !r.Cost.Equal(money.New(2*int64(id), 2)) {
+				t.Fatalf("row %d is %+v", id, r)
+			}
+		}
+	}
+}
+
 func TestGrouperRefuses(t *testing.T) {
 	q := &Query{Range: span("2026-01-01", "2026-02-01"), Bucket: period.Day}
 	one := &rollup.Sums{Points: 1}

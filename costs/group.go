@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"ratebook/metering"
@@ -46,7 +48,11 @@ type Grouper struct {
 
 	groups  []key
 	filters []filter
-	buf     []byte // for the identity of keys
+	buf     []byte   // for the identity of keys
+	values  []string // for their values
+	room    []string // for the values of groups to come
+
+	expected int // how many keys may come
 
 	// Sums are added up under the keys that Key has returned. Where the query asks for computed attributes, such a key
 	// can have gaps; whenever those attributes change, its sums move on to a key of the dated table, which has none.
@@ -104,8 +110,11 @@ func (g *Grouper) Key(l *Labels) int32 {
 			b = append(b, 0)
 		}
 	}
+	g.values = g.values[:0]
 	for _, k := range g.groups {
-		if v, ok := k.value(l); !ok && k.computed() {
+		v, ok := k.value(l)
+		g.values = append(g.values, v)
+		if g.timed && !ok && k.computed() {
 			b = append(b, 1)
 		} else {
 			b = appendText(append(b, 0), v)
@@ -115,20 +124,49 @@ func (g *Grouper) Key(l *Labels) int32 {
 	if n, ok := g.sums.index[string(b)]; ok {
 		return n
 	}
-	added := group{unit: l.Unit, values: make([]string, len(g.groups))}
-	for i, k := range g.groups {
-		v, ok := k.value(l)
-		added.values[i] = v
-		if !ok && k.computed() {
-			added.gaps = append(added.gaps, i)
-		}
+	if len(g.sums.groups) == manyKeys && g.expected > manyKeys {
+		g.sums.grow(g.expected)
 	}
-	for i := range g.filters {
-		if _, ok := g.filters[i].value(l); !ok && g.filters[i].computed() {
-			added.filters = append(added.filters, i)
+	added := group{unit: l.Unit, values: g.keep(g.values)}
+	if g.timed {
+		for i, k := range g.groups {
+			if _, ok := k.value(l); !ok && k.computed() {
+				added.gaps = append(added.gaps, i)
+			}
+		}
+		for i := range g.filters {
+			if _, ok := g.filters[i].value(l); !ok && g.filters[i].computed() {
+				added.filters = append(added.filters, i)
+			}
 		}
 	}
 	return g.sums.add(string(b), added)
+}
+
+// manyKeys is from how many keys on their number follows that of the labels: below, many labels may share a key.
+const manyKeys = 1024
+
+// Expect says that Key is about to be called for n labels, so that it can make room.
+func (g *Grouper) Expect(n int) { g.expected = len(g.sums.groups) + n }
+
+// grow makes room for n groups in all.
+func (t *table) grow(n int) {
+	index := make(map[string]int32, n)
+	maps.Copy(index, t.index)
+	t.index = index
+	t.groups = slices.Grow(t.groups, n-len(t.groups))
+	t.cells = slices.Grow(t.cells, n-len(t.cells))
+}
+
+// keep returns a copy of values, made in blocks.
+func (g *Grouper) keep(values []string) []string {
+	if g.room == nil || len(g.room) < len(values) {
+		g.room = make([]string, len(values)*min(max(len(g.sums.groups), 8), 256))
+	}
+	kept := g.room[:len(values):len(values)]
+	g.room = g.room[len(values):]
+	copy(kept, values)
+	return kept
 }
 
 func appendText(b []byte, s string) []byte {

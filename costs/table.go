@@ -1,8 +1,8 @@
 package costs
 
 import (
-	"cmp"
 	"slices"
+	"strings"
 
 	"ratebook/money"
 	"ratebook/rollup"
@@ -15,6 +15,9 @@ type table struct {
 	cells  []cell  // by key, like groups
 	used   []int32 // the keys with sums
 	ranks  []int32 // the order of groups; the same for the same values. Shorter than groups if out of date
+	order  []int32 // the keys in that order, as of ranks
+
+	sorting []uint64 // the used keys' ranks, then the keys, while they are sorted
 }
 
 // group is what a key stands for.
@@ -65,24 +68,51 @@ func (t *table) sorted() []int32 {
 	if len(t.ranks) < len(t.groups) {
 		t.rank()
 	}
-	slices.SortFunc(t.used, func(a, b int32) int { return cmp.Compare(t.ranks[a], t.ranks[b]) })
+	if len(t.used) > len(t.order)/4 { // then a walk over all is quicker
+		t.used = t.used[:0]
+		for _, n := range t.order {
+			if t.cells[n].used {
+				t.used = append(t.used, n)
+			}
+		}
+		return t.used
+	}
+	t.sorting = t.sorting[:0]
+	for _, n := range t.used {
+		t.sorting = append(t.sorting, uint64(t.ranks[n])<<32|uint64(n))
+	}
+	slices.Sort(t.sorting)
+	for i, both := range t.sorting {
+		t.used[i] = int32(both & (1<<32 - 1))
+	}
 	return t.used
 }
 
+// rank orders the groups.
 func (t *table) rank() {
-	order := make([]int32, len(t.groups))
-	for i := range order {
-		order[i] = int32(i)
+	type ranked struct {
+		first string // of the values, at hand
+		n     int32
 	}
-	slices.SortFunc(order, func(a, b int32) int { return slices.Compare(t.groups[a].values, t.groups[b].values) })
-	t.ranks = make([]int32, len(order))
-	for i, n := range order {
-		switch {
-		case i == 0:
-		case slices.Equal(t.groups[order[i-1]].values, t.groups[n].values):
-			t.ranks[n] = t.ranks[order[i-1]]
-		default:
-			t.ranks[n] = int32(i)
+	all := make([]ranked, len(t.groups))
+	for i := range all {
+		all[i].n = int32(i)
+		if values := t.groups[i].values; len(values) > 0 {
+			all[i].first = values[0]
+		}
+	}
+	slices.SortFunc(all, func(a, b ranked) int {
+		if c := strings.Compare(a.first, b.first); c != 0 {
+			return c
+		}
+		return slices.Compare(t.groups[a.n].values, t.groups[b.n].values)
+	})
+	t.ranks, t.order = make([]int32, len(all)), make([]int32, len(all))
+	for i := range all {
+		n := all[i].n
+		t.order[i], t.ranks[n] = n, int32(i)
+		if i > 0 && all[i-1].first == all[i].first && slices.Equal(t.groups[all[i-1].n].values, t.groups[n].values) {
+			t.ranks[n] = t.ranks[all[i-1].n]
 		}
 	}
 }

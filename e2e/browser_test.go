@@ -55,6 +55,8 @@ func stopChromium() error {
 	return nil
 }
 
+const windowHeight = 900 // CSS pixels
+
 // look is how somebody looks at the pages.
 type look struct {
 	Width    int64 // CSS pixels; 1280 if zero
@@ -70,6 +72,7 @@ type visitor struct {
 	url string // of the site, without a slash at the end
 
 	noScript bool
+	width    int64
 
 	mu       sync.Mutex
 	complain []string
@@ -116,10 +119,11 @@ func visit(t testing.TB, url string, l look) *visitor {
 	if width == 0 {
 		width = 1280
 	}
+	v.width = width
 	if l.Dark {
 		theme = "dark"
 	}
-	must(t, chromedp.Do(ctx, chromedp.EmulateViewport(width, 900), chromedp.Func(func(ctx context.Context, tab *chromedp.Target) error {
+	must(t, chromedp.Do(ctx, chromedp.EmulateViewport(width, windowHeight), chromedp.Func(func(ctx context.Context, tab *chromedp.Target) error {
 		_, err := chromedp.Call(ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
 			Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: theme}},
 		})
@@ -304,7 +308,17 @@ func (v *visitor) keep(name string) {
 	}
 	ctx, cancel := v.within()
 	defer cancel()
-	picture, err := chromedp.Run(ctx, chromedp.FullScreenshot(100))
+	height, err := chromedp.Run(ctx, chromedp.Evaluate[int64]("document.documentElement.scrollHeight"))
+	if err == nil { // a window as high as the page, so that what sticks to the window is as high, too
+		err = chromedp.Do(ctx, chromedp.EmulateViewport(v.width, max(height, windowHeight)))
+	}
+	var picture []byte
+	if err == nil {
+		picture, err = chromedp.Run(ctx, chromedp.CaptureScreenshot())
+	}
+	if err == nil {
+		err = chromedp.Do(ctx, chromedp.EmulateViewport(v.width, windowHeight))
+	}
 	if err != nil {
 		v.t.Logf("no picture of %s: %v", name, err)
 		return

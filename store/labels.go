@@ -22,6 +22,13 @@ type labels struct {
 // maxLabels bounds the series whose labels are cached, at some 300 bytes each.
 const maxLabels = 400_000
 
+// cachedLabels returns the labels of a series, or nil if they are not cached.
+func (s *Store) cachedLabels(id int64) *labels {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.labels.get(id)
+}
+
 // seriesLabels calls fn with the labels of each of the series, reading those that are not cached.
 func (s *Store) seriesLabels(ctx context.Context, t *tx, ids []int64, fn func(id int64, l *labels)) error {
 	if len(ids) == 0 {

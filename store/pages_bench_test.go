@@ -33,20 +33,26 @@ func BenchmarkPages(b *testing.B) {
 			}
 			defer s.Close()
 			month := fillPages(b, s)
+			day := period.Range{Begin: month.Begin.AddDate(0, 0, 14), End: month.Begin.AddDate(0, 0, 15)}
+			cut := period.Range{Begin: month.Begin.Add(11 * time.Hour), End: month.End.Add(-12 * time.Hour)}
 			for _, c := range []struct {
 				name   string
+				asked  period.Range
 				bucket period.Bucket
 				groups []string
 			}{
-				{"metric by day", period.Day, []string{"metric"}},
-				{"scope by day", period.Day, []string{"scope"}},
-				{"scope and metric by day", period.Day, []string{"scope", "metric"}},
-				{"flavor by day", period.Day, []string{"flavor"}},
-				{"id by day", period.Day, []string{"id"}},
-				{"metric", period.Whole, []string{"metric"}},
-				{"id", period.Whole, []string{"id"}},
+				{"metric by day", month, period.Day, []string{"metric"}},
+				{"scope by day", month, period.Day, []string{"scope"}},
+				{"scope and metric by day", month, period.Day, []string{"scope", "metric"}},
+				{"flavor by day", month, period.Day, []string{"flavor"}},
+				{"id by day", month, period.Day, []string{"id"}},
+				{"metric", month, period.Whole, []string{"metric"}},
+				{"id", month, period.Whole, []string{"id"}},
+				{"metric by hour of a day", day, period.Hour, []string{"metric"}},
+				{"id by hour of a day", day, period.Hour, []string{"id"}},
+				{"metric of a cut month", cut, period.Whole, []string{"metric"}},
 			} {
-				q := &costs.Query{Range: month, Bucket: c.bucket, Groups: c.groups}
+				q := &costs.Query{Range: c.asked, Bucket: c.bucket, Groups: c.groups}
 				b.Run(c.name, func(b *testing.B) {
 					report := func() (rows int) {
 						if _, err := s.Report(ctx, q, func(costs.Row) error { rows++; return nil }); err != nil || rows == 0 {

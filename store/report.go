@@ -13,6 +13,7 @@ import (
 	"ratebook/costs"
 	"ratebook/fault"
 	"ratebook/metering"
+	"ratebook/money"
 	"ratebook/period"
 	"ratebook/rollup"
 )
@@ -288,112 +289,230 @@ func (r *report) feed(ctx context.Context, dates []datedPacks, table string) err
 
 // learn finds the grouper's keys of some series.
 func (r *report) learn(ctx context.Context, ids []int64) error {
-	return r.s.seriesLabels(ctx, r.t, ids, func(id int64, l *labels) {
-		all := r.labels(l.scope, l.metric, l.unit)
-		all.Groupby, all.Metadata = l.groupby, l.metadata
-		if r.byScopeKey && r.scopes[l.scope] != nil { // series don't repeat it
-			key := metering.Attribute{Name: r.scopes[l.scope].Source.ScopeKey, Value: all.Scope}
-			all.Groupby = append(slices.Clone(l.groupby), key)
-			all.Groupby.Sort()
-		}
-		r.keys.set(id, r.g.Key(all)+firstKey)
-	})
+	r.g.Expect(len(ids))
+	return r.s.seriesLabels(ctx, r.t, ids, r.called)
 }
 
-// How much of the charges is in memory at a time.
+// called finds the grouper's key of a series that is called so.
+func (r *report) called(id int64, l *labels) {
+	all := r.labels(l.scope, l.metric, l.unit)
+	all.Groupby, all.Metadata = l.groupby, l.metadata
+	if r.byScopeKey && r.scopes[l.scope] != nil { // series don't repeat it
+		key := metering.Attribute{Name: r.scopes[l.scope].Source.ScopeKey, Value: all.Scope}
+		all.Groupby = append(slices.Clone(l.groupby), key)
+		all.Groupby.Sort()
+	}
+	r.keys.set(id, r.g.Key(all)+firstKey)
+}
+
+// How many charges are in memory at a time, about; and the sums of how many hours, where a day has more charges than that.
 const (
-	chargedScopes = 50
+	chargesAtOnce = 100_000
 	chargedHours  = 6
 )
+
+// mostScopes is how many scopes a query names at most: a database takes some 30,000 parameters.
+const mostScopes = 10_000
 
 // charges feeds the grouper with charges themselves: where an edge of the range cuts a day, and for hours.
 func (r *report) charges(ctx context.Context, all period.Range) error {
 	if r.none {
 		return nil
 	}
+	c := &chargeSums{report: r}
 	for begin := all.Begin; begin.Before(all.End); {
-		part := period.Range{Begin: begin, End: period.Day.Next(begin, r.zone)}
-		if r.q.Bucket == period.Hour {
-			if six := period.Hour.Start(begin, r.zone).Add(chargedHours * time.Hour); six.Before(part.End) {
-				part.End = six
-			}
-		}
-		if part.End.After(all.End) {
-			part.End = all.End
-		}
-		if err := r.chargesPart(ctx, part); err != nil {
+		date, points, err := r.charged(ctx, begin, all.End)
+		if err != nil || points == 0 {
 			return err
 		}
-		begin = part.End
+		if first := date.begin(r.zone); first.After(begin) {
+			begin = first
+		}
+		day := period.Range{Begin: begin, End: period.Day.Next(begin, r.zone)}
+		if day.End.After(all.End) {
+			day.End = all.End
+		}
+		for part := day; !part.Empty(); part = (period.Range{Begin: part.End, End: day.End}) {
+			if points > chargesAtOnce && r.q.Bucket == period.Hour {
+				if six := period.Hour.Start(part.Begin, r.zone).Add(chargedHours * time.Hour); six.Before(part.End) {
+					part.End = six
+				}
+			}
+			expected := points * int64(part.End.Sub(part.Begin)/time.Minute) / (24 * 60)
+			if err := c.part(ctx, part, 1+int(expected/chargesAtOnce)); err != nil {
+				return err
+			}
+		}
+		begin = day.End
 	}
 	return nil
 }
 
-// chargesPart feeds charges of a range within one day. Labels are looked up between queries, so that what is in memory is
-// sums: one for each series of some scopes, then one for each group, and bucket.
-func (r *report) chargesPart(ctx context.Context, part period.Range) error {
-	type place struct {
-		series int64
-		bucket int64 // its begin, in Unix seconds
+// charged returns the first billing day from begin to end in which there are charges, and how many the scopes have, or all
+// scopes if these are many; none is 0.
+func (r *report) charged(ctx context.Context, begin, end time.Time) (day civil, points int64, err error) {
+	query := "SELECT day, SUM(points) AS points FROM scope_metric_days WHERE day >= ? AND day <= ? AND points > 0"
+	args := []any{civilDay(begin, r.zone).String(), civilDay(end.Add(-time.Second), r.zone).String()}
+	if len(r.refs) <= mostFiltered {
+		query, args = in(query+" AND scope IN (?)", append(args, r.refs)...)
 	}
-	buckets := map[int64]map[int32]*rollup.Sums{}
-	sums := map[place]*rollup.Sums{}
-	for scopes := range slices.Chunk(r.refs, chargedScopes) {
-		clear(sums)
-		var last timestamp
-		var where place
-		query, args := in(`SELECT c.series, c.begins_at, c.qty, c.price FROM charges c
-			WHERE c.scope IN (?) AND c.begins_at >= ? AND c.begins_at < ?`, scopes, at(part.Begin), at(part.End))
-		err := r.t.each(ctx, func(rows *sqlx.Rows) error {
-			one := rollup.Sums{Points: 1}
-			var begin timestamp
-			if err := rows.Scan(&where.series, &begin, &one.Qty, &one.Price); err != nil {
-				return fmt.Errorf("store: charges: %w", err)
+	var days []struct {
+		Day    civil
+		Points int64
+	}
+	err = r.t.list(ctx, &days, query+" GROUP BY day ORDER BY day LIMIT 1", args...)
+	if err != nil || len(days) == 0 {
+		return 0, 0, err
+	}
+	return days[0].Day, days[0].Points, nil
+}
+
+// chargeSums adds charges up to sums of each bucket and group. The groups that a part of the range has get numbers, from
+// 0 on, so that memory holds only their sums.
+type chargeSums struct {
+	*report
+
+	begins  []int64         // of the part's buckets, in Unix seconds
+	sums    [][]rollup.Sums // by bucket, then the group's number; without points where there is none
+	numbers []int32         // by the grouper's key: the number + 1
+	used    []int32         // the keys that have numbers, in their order
+
+	unknown []charge // whose series' labels have to be read first
+}
+
+// charge is a charge of one of a part's buckets.
+type charge struct {
+	series     int64
+	bucket     int
+	qty, price money.Decimal
+}
+
+// part feeds charges of a range within one day, reading them by a number of queries.
+func (c *chargeSums) part(ctx context.Context, part period.Range, queries int) error {
+	c.begins = c.begins[:0]
+	for begin := part.Begin; begin.Before(part.End); {
+		c.begins = append(c.begins, begin.Unix())
+		if c.q.Bucket != period.Hour {
+			break
+		}
+		begin = period.Hour.Next(begin, c.zone)
+	}
+	for len(c.sums) < len(c.begins) {
+		c.sums = append(c.sums, nil)
+	}
+	for scopes := range slices.Chunk(c.refs, min(mostScopes, (len(c.refs)+queries-1)/queries)) {
+		if err := c.read(ctx, part, scopes); err != nil {
+			return err
+		}
+	}
+	for i, begin := range c.begins {
+		if err := c.g.At(time.Unix(begin, 0).UTC()); err != nil {
+			return err
+		}
+		for n := range c.sums[i] {
+			if sums := &c.sums[i][n]; sums.Points > 0 {
+				c.g.Add(c.used[n], sums)
 			}
-			if !begin.Equal(last.Time) {
-				last = begin
-				where.bucket = part.Begin.Unix()
-				if r.q.Bucket == period.Hour {
-					where.bucket = max(where.bucket, period.Hour.Start(begin.Time, r.zone).Unix())
+		}
+		c.sums[i] = c.sums[i][:0]
+	}
+	for _, key := range c.used {
+		c.numbers[key] = 0
+	}
+	c.used = c.used[:0]
+	return nil
+}
+
+// read adds up the charges that some scopes have in a range.
+func (c *chargeSums) read(ctx context.Context, part period.Range, scopes []int64) error {
+	columns, group := chargesTextPostgres, "begins_at"
+	if c.s.d == &sqliteDialect {
+		columns, group = chargesTextSQLite, "scope"
+	}
+	query, args := in("SELECT "+columns+" FROM charges WHERE scope IN (?) AND begins_at >= ? AND begins_at < ? GROUP BY "+group,
+		scopes, at(part.Begin), at(part.End))
+	c.unknown = c.unknown[:0]
+	err := c.t.each(ctx, func(rows *sqlx.Rows) error {
+		var begins, series, qty, price sql.RawBytes
+		if err := rows.Scan(&begins, &series, &qty, &price); err != nil {
+			return fmt.Errorf("store: charges: %w", err)
+		}
+		text := newChargeText(begins, series, qty, price)
+		var one charge
+		last := int64(-1)
+		for text.next() {
+			if text.begin != last {
+				last = text.begin
+				i, exact := slices.BinarySearch(c.begins, last)
+				if one.bucket = i; !exact {
+					one.bucket--
 				}
 			}
-			addSums(sums, where, &one)
-			return nil
-		}, query, args...)
-		if err != nil {
-			return err
-		}
-		var absent []int64
-		for p := range sums {
-			if r.keys.get(p.series) == 0 {
-				absent = append(absent, p.series)
+			one.series = text.id
+			key := c.keys.get(text.id)
+			if key == 0 {
+				if l := c.s.cachedLabels(text.id); l != nil {
+					c.called(text.id, l)
+					key = c.keys.get(text.id)
+				}
+			}
+			switch {
+			case key == 0:
+				text.amounts(&one.qty, &one.price)
+				c.unknown = append(c.unknown, one)
+			case key < firstKey: // a filter excludes it
+				text.skip()
+			default:
+				text.amounts(&one.qty, &one.price)
+				c.add(key-firstKey, &one)
 			}
 		}
-		if err := r.learn(ctx, absent); err != nil {
-			return err
-		}
-		for p, sum := range sums {
-			key := r.keys.get(p.series) - firstKey
-			if key < 0 {
-				continue
-			}
-			if buckets[p.bucket] == nil {
-				buckets[p.bucket] = map[int32]*rollup.Sums{}
-			}
-			addSums(buckets[p.bucket], key, sum)
+		return text.err
+	}, query, args...)
+	if err != nil || len(c.unknown) == 0 {
+		return err
+	}
+	var absent []int64
+	for i := range c.unknown {
+		if id := c.unknown[i].series; c.keys.get(id) == 0 {
+			c.keys.set(id, keyWanted)
+			absent = append(absent, id)
 		}
 	}
-	begins := keys(buckets)
-	slices.Sort(begins)
-	for _, begin := range begins {
-		if err := r.g.At(time.Unix(begin, 0).UTC()); err != nil {
-			return err
-		}
-		for key, sums := range buckets[begin] {
-			r.g.Add(key, sums)
+	if err := c.learn(ctx, absent); err != nil {
+		return err
+	}
+	for i := range c.unknown {
+		if key := c.keys.get(c.unknown[i].series) - firstKey; key >= 0 {
+			c.add(key, &c.unknown[i])
 		}
 	}
 	return nil
+}
+
+// add adds a charge to the sums of a key.
+func (c *chargeSums) add(key int32, one *charge) {
+	for int(key) >= len(c.numbers) {
+		c.numbers = append(c.numbers, 0)
+	}
+	n := int(c.numbers[key]) - 1
+	if n < 0 {
+		n = len(c.used)
+		c.used = append(c.used, key)
+		c.numbers[key] = int32(n) + 1
+	}
+	sums := c.sums[one.bucket]
+	for n >= len(sums) {
+		sums = append(sums, rollup.Sums{})
+		c.sums[one.bucket] = sums
+	}
+	s := &sums[n]
+	if s.Points++; s.Points == 1 {
+		s.Qty, s.Price = one.qty, one.price
+		return
+	}
+	s.Qty.Accumulate(&one.qty)
+	s.Price.Accumulate(&one.price)
 }
 
 // addSums adds sums to those of a key.

@@ -135,6 +135,16 @@ func Answers(t *testing.T, databaseURL string) string {
 }
 
 var reportTests = []test{
+	{"report/all of time by hour", func(e *env) {
+		e.reported("Europe/Berlin", time.Hour, 5)
+		everything := period.Range{Begin: at("0001-01-02T00:00:00Z"), End: at("9998-12-30T00:00:00Z")}
+		short := period.Range{Begin: at("2026-10-01T00:00:00Z"), End: at("2027-02-01T00:00:00Z")}
+		for _, groups := range [][]string{nil, {"scope", "id"}} {
+			want := e.report(&costs.Query{Range: short, Bucket: period.Hour, Groups: groups})
+			// days without charges cost nothing, or this would take minutes
+			e.equal("rows", e.report(&costs.Query{Range: everything, Bucket: period.Hour, Groups: groups}), want)
+		}
+	}},
 	{"report/UTC", func(e *env) { e.reportsAgree("UTC", hour, 11) }},
 	{"report/Berlin", func(e *env) { e.reportsAgree("Europe/Berlin", hour, 12) }},
 	{"report/Kolkata", func(e *env) { e.reportsAgree("Asia/Kolkata", 15*time.Minute, 13) }},
