@@ -43,22 +43,43 @@ type CostsCatalog interface {
 // Costs is the cost report: a page, and the same as files.
 type Costs struct {
 	reports  Reports
+	few      *fewReports // the same for pages
 	catalog  CostsCatalog
 	settings *metering.Settings
 	wait     int // periods from a window's begin until it is due
 	now      func() time.Time
-	cells    int           // mostCells
-	streams  chan struct{} // as many as may write files at a time
+	cells    int // mostCells
+	streams  costsStreams
+	longest  time.Duration // longestStream
 }
 
-// mostStreams is how many files are written at a time. Each holds a connection to the database, and pages need some too.
-const mostStreams = 4
+// mostReports is how many reports are made for pages at a time. Each holds a connection to the database, and files,
+// sessions and the processing of windows need some too.
+const mostReports = 4
+
+// fewReports makes few reports at a time.
+type fewReports struct {
+	Reports
+	slots chan struct{}
+}
+
+// Report waits for its turn, as long as ctx goes on.
+func (f *fewReports) Report(ctx context.Context, q *costs.Query, yield func(costs.Row) error) (costs.Total, error) {
+	select {
+	case f.slots <- struct{}{}:
+		defer func() { <-f.slots }()
+		return f.Reports.Report(ctx, q, yield)
+	case <-ctx.Done():
+		return costs.Total{}, fault.Wrap(fault.Unavailable, ctx.Err(), "too many reports are asked for at once, and this one had no turn; try again in a moment")
+	}
+}
 
 // NewCosts returns the cost report; wait is how many periods after its begin a window is due.
 func NewCosts(reports Reports, catalog CostsCatalog, settings *metering.Settings, wait int, now func() time.Time) *Costs {
 	return &Costs{
-		reports: reports, catalog: catalog, settings: settings, wait: wait, now: now,
-		cells: mostCells, streams: make(chan struct{}, mostStreams),
+		reports: reports, few: &fewReports{reports, make(chan struct{}, mostReports)},
+		catalog: catalog, settings: settings, wait: wait, now: now,
+		cells: mostCells, streams: costsStreams{of: map[string]int{}}, longest: longestStream,
 	}
 }
 
@@ -125,6 +146,8 @@ func (q *costsQuestion) ask(u *access.User, change func(*costs.Query)) (query *c
 
 // show answers the page. An address that can be said in a shorter way leads there, so that a question has one address.
 func (h *Costs) show(c echo.Context) error {
+	// the version is read before all that it stands for: what changes between makes the page newer than its version, never older
+	version, stable, versionErr := h.reports.ReportVersion(c.Request().Context())
 	r, err := h.read(c)
 	if err != nil {
 		return err
@@ -142,8 +165,7 @@ func (h *Costs) show(c echo.Context) error {
 	if len(r.wrong) > 0 {
 		return web.Page(c, http.StatusUnprocessableEntity, page, pages.CostsBody(view), pages.CostsFragment)
 	}
-	version, stable, err := h.reports.ReportVersion(c.Request().Context())
-	if err != nil && fault.KindOf(err) != fault.Unavailable {
+	if err = versionErr; err != nil && fault.KindOf(err) != fault.Unavailable {
 		return err
 	}
 	if err == nil && stable && web.NotModified(c, h.version(r, view, version)) {
@@ -155,7 +177,7 @@ func (h *Costs) show(c echo.Context) error {
 	}
 	if err != nil {
 		problem, ok := errors.AsType[*fault.Error](err)
-		if !ok || problem.Kind != fault.Unavailable {
+		if !ok || problem.Kind != fault.Unavailable || c.Request().Context().Err() != nil { // time is up for a page, too
 			return err
 		}
 		status = http.StatusServiceUnavailable
@@ -188,7 +210,7 @@ func (h *Costs) suit(ctx context.Context, r *costsRequest) {
 	if !ok {
 		return
 	}
-	total, err := h.reports.Report(ctx, query, func(costs.Row) error { return nil })
+	total, err := h.few.Report(ctx, query, func(costs.Row) error { return nil })
 	if err == nil && total.Points > mostByHour { // an error comes back with the report itself
 		q := *r.costsQuestion
 		q.bucket = period.Day
@@ -208,15 +230,35 @@ func (r *costsRequest) addFilter() {
 	key, value := costsKey(r.typed.Get(filterKey)), r.typed.Get(filterValue)
 	switch {
 	case key == "" && value == "":
+	case r.badKey(key):
 	case key == "" || key == costs.AttributePrefix:
-		r.wrong = append(r.wrong, fault.Field{Name: filterKey, Message: "choose what " + fmt.Sprintf("%q", value) + " is"})
+		r.wrong = append(r.wrong, fault.Field{Name: filterKey, Message: fmt.Sprintf("choose what %q is", clipped(value))})
 	case value == "":
 		r.wrong = append(r.wrong, fault.Field{Name: filterValue, Message: "type a value, or choose one of those listed"})
+	case overlong(value):
+		r.wrong = append(r.wrong, fault.Field{Name: filterValue, Message: fmt.Sprintf("has more than %d characters", mostText)})
 	default:
 		q := *r.costsQuestion
 		q.filters, q.page = withFilter(q.filters, key, value), 1
+		if message := tooMuch(q.values()["filter"]); message != "" {
+			r.wrong = append(r.wrong, fault.Field{Name: filterValue, Message: message})
+			return
+		}
 		r.costsQuestion = &q
 	}
+}
+
+// badKey reports whether no filter can have the key that the form sent, and says so.
+func (r *costsRequest) badKey(key string) bool {
+	switch {
+	case overlong(key):
+		r.wrong = append(r.wrong, fault.Field{Name: filterKey, Message: fmt.Sprintf("has more than %d characters", mostText)})
+	case strings.Contains(key, "="):
+		r.wrong = append(r.wrong, fault.Field{Name: filterKey, Message: "has a = in its name, which a filter can't say; choose another"})
+	default:
+		return false
+	}
+	return true
 }
 
 // face makes the page but for the report itself.

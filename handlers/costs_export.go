@@ -1,11 +1,13 @@
 package handlers
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -35,6 +37,42 @@ func (h *Costs) json(c echo.Context) error {
 	})
 }
 
+// Each file holds a connection to the database, and pages need some too.
+const (
+	mostStreams    = 4 // files that are written at a time
+	mostOwnStreams = 2 // of them to one user
+	longestStream  = 30 * time.Minute
+)
+
+// costsStreams counts the files that are being written.
+type costsStreams struct {
+	mu  sync.Mutex
+	all int
+	of  map[string]int // by login; none has 0
+}
+
+// begin counts one more until it is ended, or says why there can't be one.
+func (s *costsStreams) begin(login string) (end func(), err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.of[login] >= mostOwnStreams:
+		return nil, fault.New(fault.Unavailable, "you are exporting %d reports already; try again when one is complete", mostOwnStreams)
+	case s.all >= mostStreams:
+		return nil, fault.New(fault.Unavailable, "%d reports are being exported already; try again in a moment", mostStreams)
+	}
+	s.all++
+	s.of[login]++
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.all--
+		if s.of[login]--; s.of[login] == 0 {
+			delete(s.of, login)
+		}
+	}, nil
+}
+
 // export writes all rows of the report as a file while they come, with a row for each bucket only if the address asks for
 // buckets. What goes wrong after the first bytes have left breaks the connection, so that no part passes for the whole.
 func (h *Costs) export(c echo.Context, kind, mediaType string, open func(io.Writer, *costs.Query) rowWriter) error {
@@ -53,16 +91,16 @@ func (h *Costs) export(c echo.Context, kind, mediaType string, open func(io.Writ
 			q.Bucket = period.Whole
 		}
 	})
-	select {
-	case h.streams <- struct{}{}:
-		defer func() { <-h.streams }()
-	default:
-		return fault.New(fault.Unavailable, "%d reports are being exported already; try again in a moment", cap(h.streams))
+	end, err := h.streams.begin(web.User(c).Login)
+	if err != nil {
+		return err
 	}
+	defer end()
 	file := &download{response: c.Response(), mediaType: mediaType, name: question.fileName(q.Bucket, kind)}
 	w := open(file, q)
 	var total costs.Total
-	ctx := web.Stream(c)
+	ctx, cancel := context.WithTimeout(web.Stream(c), h.longest) // whoever reads slowly, or asks for all time, ends too
+	defer cancel()
 	if ok { // else there is nothing this user may ask for
 		if total, err = h.reports.Report(ctx, q, w.Row); err != nil {
 			return err

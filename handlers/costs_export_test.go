@@ -139,19 +139,97 @@ func TestCostsStreamsAreFew(t *testing.T) {
 	f := newFakeCosts()
 	h := newTestCosts(f)
 	b := costsAs(t, costsSite(t, h), "viewer")
-	for range mostStreams {
-		h.streams <- struct{}{}
+	var ends []func()
+	begin := func(login string) {
+		end, err := h.streams.begin(login)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ends = append(ends, end)
 	}
-	if w := b.get("/costs.csv"); w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") == "" {
-		t.Errorf("one file too many: %d", w.Code)
+	full := func(who, text string) {
+		t.Helper()
+		if w := b.get("/costs.csv"); w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") == "" || !strings.Contains(w.Body.String(), text) {
+			t.Errorf("one file too many of %s: %d %s", who, w.Code, w.Body)
+		}
 	}
+	begin("viewer")
+	begin("viewer")
+	full("one user", "ou are exporting 2 reports already")
+	if w := costsAs(t, b.site, "tenant").get("/costs.csv"); w.Code != http.StatusOK {
+		t.Errorf("a file of another user: %d", w.Code)
+	}
+	ends[0]()
+	ends = ends[1:]
+	for _, login := range []string{"a", "b", "a"} {
+		begin(login)
+	}
+	full("all", "4 reports are being exported already")
 	if w := b.get("/costs"); w.Code != http.StatusOK {
 		t.Errorf("a page beside: %d", w.Code)
 	}
-	<-h.streams
+	ends[3]()
 	for range 3 {
 		if w := b.get("/costs.csv"); w.Code != http.StatusOK {
 			t.Errorf("a file when there is room: %d", w.Code)
 		}
+	}
+	for _, end := range ends[:3] {
+		end()
+	}
+	if h.streams.all != 0 || len(h.streams.of) != 0 {
+		t.Errorf("%d files are still written, %v", h.streams.all, h.streams.of)
+	}
+}
+
+// TestCostsStreamEnds holds that a file that takes too long is given up.
+func TestCostsStreamEnds(t *testing.T) {
+	f := newFakeCosts()
+	f.report = func(ctx context.Context, _ *costs.Query, _ func(costs.Row) error) (costs.Total, error) {
+		select {
+		case <-ctx.Done():
+			return costs.Total{}, ctx.Err()
+		case <-time.After(10 * time.Second):
+			return costs.Total{}, errors.New("it goes on")
+		}
+	}
+	h := newTestCosts(f)
+	h.longest = 10 * time.Millisecond
+	if w := costsAs(t, costsSite(t, h), "viewer").get("/costs.csv"); w.Code != http.StatusServiceUnavailable {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+}
+
+// TestCostsPagesAreFew holds that only so many reports are made for pages at a time, and that others wait for their turn.
+func TestCostsPagesAreFew(t *testing.T) {
+	f := newFakeCosts()
+	h := newTestCosts(f)
+	b := costsAs(t, costsSite(t, h), "viewer")
+	for range mostReports {
+		h.few.slots <- struct{}{}
+	}
+	for _, path := range []string{"/costs", "/costs/values?fkey=flavor"} {
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+		r := httptest.NewRequestWithContext(ctx, http.MethodGet, path, http.NoBody)
+		for _, c := range b.jar {
+			r.AddCookie(c)
+		}
+		b.site.ServeHTTP(httptest.NewRecorder(), r)
+		cancel()
+	}
+	if len(f.asked) > 0 {
+		t.Errorf("the store was asked for %d reports more than %d", len(f.asked), mostReports)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := h.few.Report(ctx, &costs.Query{}, nil); fault.KindOf(err) != fault.Unavailable {
+		t.Errorf("a page that had no turn: %v", err)
+	}
+	time.AfterFunc(20*time.Millisecond, func() { <-h.few.slots })
+	if w := b.get("/costs"); w.Code != http.StatusOK || len(f.asked) == 0 {
+		t.Errorf("a page that waited: %d", w.Code)
+	}
+	if len(h.few.slots) != mostReports-1 {
+		t.Errorf("%d turns are taken", len(h.few.slots))
 	}
 }

@@ -117,7 +117,7 @@ func (r *costsRequest) groupOptions() []components.Option {
 	keys := append([]string{costs.Scope, costs.Metric}, r.attributes("")...)
 	keys = append(keys, costs.Unit, costs.ScopeName)
 	for _, used := range slices.Concat(r.groups, []string{costsKey(r.typed.Get(filterKey))}) {
-		if used != "" && !slices.Contains(keys, used) { // of a metric that is gone, or what every charge has
+		if used != "" && !overlong(used) && !slices.Contains(keys, used) { // of a metric that is gone, or what every charge has
 			keys = append(keys, used)
 		}
 	}
@@ -154,7 +154,7 @@ func (h *Costs) fill(ctx context.Context, r *costsRequest, v *pages.Costs) error
 	order := func(t *costsTable) []int32 {
 		return t.sorted(r.sort, func(group int, value string) string { return r.shown(r.groups[group], value) })
 	}
-	t, err := newCostsTable(ctx, h.reports, query, buckets, h.cells, func(t *costsTable) []int32 {
+	t, err := newCostsTable(ctx, h.few, query, buckets, h.cells, func(t *costsTable) []int32 {
 		rows := order(t)
 		first, last := pageOf(r.page, len(rows))
 		return append(t.top(costsSeries), rows[first:last]...)
@@ -258,7 +258,7 @@ func (r *costsRequest) row(g *costsGroup, course bool) pages.CostsRow {
 func (r *costsRequest) cell(group int, value string) pages.CostsName {
 	key := r.groups[group]
 	n := pages.CostsName{Text: r.shown(key, value), Title: value, None: value == ""}
-	if !strings.Contains(key, "=") { // an address can't say such a key
+	if sayable(key, value) {
 		n.Path = r.but(func(q *costsQuestion) {
 			q.filters = onlyFilter(q.filters, key, value)
 			q.groups = r.next(q.filters, slices.Delete(slices.Clone(q.groups), group, group+1))
@@ -362,8 +362,13 @@ func (r *costsRequest) name(g *costsGroup) string {
 
 // narrowed returns the address of the next question about a group alone.
 func (r *costsRequest) narrowed(g *costsGroup) string {
-	if len(g.values) == 0 || slices.ContainsFunc(r.groups, func(key string) bool { return strings.Contains(key, "=") }) {
+	if len(g.values) == 0 {
 		return ""
+	}
+	for i, key := range r.groups {
+		if !sayable(key, g.values[i]) {
+			return ""
+		}
 	}
 	return r.but(func(q *costsQuestion) {
 		for i, key := range r.groups {
@@ -448,7 +453,7 @@ func (h *Costs) lastCharged(ctx context.Context, r *costsRequest) (last period.R
 		q.Range.Begin, q.Range.End = period.Month.Start(q.Range.Begin, h.settings.Zone), period.Month.Start(q.Range.End, h.settings.Zone)
 		q.Bucket, q.Groups = period.Month, nil
 	})
-	_, err = h.reports.Report(ctx, query, func(row costs.Row) error {
+	_, err = h.few.Report(ctx, query, func(row costs.Row) error {
 		last = period.Range{Begin: row.Begin, End: row.End}
 		return nil
 	})

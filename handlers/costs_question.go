@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"ratebook/costs"
 	"ratebook/fault"
@@ -199,12 +200,19 @@ func costsKey(key string) string {
 
 func (p *costsParser) readGroups() {
 	nothing := false
+	if message := tooMuch(p.values["group"]); message != "" {
+		p.wrong("group", "%s", message)
+		p.groups = []string{costs.Scope}
+		return
+	}
 	for _, g := range p.values["group"] {
 		switch g = costsKey(g); {
 		case g == costsNothing:
 			nothing = true
 		case g == costs.AttributePrefix:
 			p.wrong("group", "%q names no attribute", g)
+		case overlong(g):
+			p.wrong("group", "%q has more than %d characters", clipped(g), mostText)
 		case g != "" && !slices.Contains(p.groups, g): // the form sends what is left open, and may send one twice
 			p.groups = append(p.groups, g)
 		}
@@ -250,9 +258,47 @@ func costsBucket(r period.Range) period.Bucket {
 // mostFilters is how many values all filters have at most: more than anybody clicks together, too few to be a burden.
 const mostFilters = 200
 
+// How long what an address says may be: every link of the page has all of it. Keys and values of usage are shorter.
+const (
+	mostText  = 255   // characters of a key, and of a value
+	mostTexts = 4_000 // bytes of all filters, and of all groups
+)
+
+// overlong reports whether a key or value is.
+func overlong(text string) bool { return utf8.RuneCountInString(text) > mostText }
+
+// tooMuch says what is wrong with the number and length of all filters, or groups, together; empty: nothing.
+func tooMuch(texts []string) string {
+	bytes := 0
+	for _, text := range texts {
+		bytes += len(text)
+	}
+	switch {
+	case len(texts) > mostFilters:
+		return fmt.Sprintf("there are %d; a report has up to %d", len(texts), mostFilters)
+	case bytes > mostTexts:
+		return fmt.Sprintf("they have %d bytes together; a report has up to %d", bytes, mostTexts)
+	}
+	return ""
+}
+
+// clipped returns the begin of a text that is too long to be repeated.
+func clipped(text string) string {
+	const most = 60
+	if letters := []rune(text); len(letters) > most {
+		return string(letters[:most]) + "…"
+	}
+	return text
+}
+
+// sayable reports whether an address can say a filter: its key ends at the first =.
+func sayable(key, value string) bool {
+	return !strings.Contains(key, "=") && !overlong(key) && !overlong(value)
+}
+
 func (p *costsParser) readFilters() {
-	if n := len(p.values["filter"]); n > mostFilters {
-		p.wrong("filter", "there are %d; a report has up to %d", n, mostFilters)
+	if message := tooMuch(p.values["filter"]); message != "" {
+		p.wrong("filter", "%s", message)
 		return
 	}
 	for _, f := range p.values["filter"] {
@@ -260,7 +306,10 @@ func (p *costsParser) readFilters() {
 		if key = costsKey(key); f == "" {
 			continue
 		} else if !ok || key == "" || key == costs.AttributePrefix {
-			p.wrong("filter", "%q is no filter; write it as key=value", f)
+			p.wrong("filter", "%q is no filter; write it as key=value", clipped(f))
+			continue
+		} else if overlong(key) || overlong(value) {
+			p.wrong("filter", "%q has a key or value of more than %d characters", clipped(f), mostText)
 			continue
 		}
 		p.filters = withFilter(p.filters, key, value)

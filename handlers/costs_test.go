@@ -49,6 +49,7 @@ type fakeCosts struct {
 	asked         []costs.Query
 	report        func(ctx context.Context, q *costs.Query, yield func(costs.Row) error) (costs.Total, error) // nil: of charges
 	configuration error
+	reading       func() // runs after the states were read
 }
 
 func (f *fakeCosts) Report(ctx context.Context, q *costs.Query, yield func(costs.Row) error) (costs.Total, error) {
@@ -83,6 +84,9 @@ func (f *fakeCosts) Configuration(context.Context, int64) (*metering.Configurati
 }
 
 func (f *fakeCosts) ScopeStates(context.Context) ([]metering.ScopeState, error) {
+	if f.reading != nil {
+		f.reading()
+	}
 	return f.states, nil
 }
 
@@ -340,16 +344,25 @@ func TestCostsRedirect(t *testing.T) {
 }
 
 func TestCostsWrong(t *testing.T) {
+	manyFilters := "/costs?range=last-month"
+	for i := range 38 {
+		manyFilters += fmt.Sprintf("&filter=a=%d%s", 10+i, strings.Repeat("v", 100))
+	}
 	f := newFakeCosts()
 	b := costsAs(t, costsSite(t, newTestCosts(f)), "viewer")
 	for in, want := range map[string]string{
-		"/costs?from=2026-11-05&to=2026-11-01": "#to-error",
-		"/costs?bucket=decade":                 "#bucket-error",
-		"/costs?range=x":                       "#range-error",
-		"/costs?fvalue=m1":                     "#fkey-error",
-		"/costs?fkey=flavor":                   "#fvalue-error",
-		"/costs?page=x":                        ".form-error",
-		"/costs?nonsense=1":                    ".form-error",
+		"/costs?from=2026-11-05&to=2026-11-01":                     "#to-error",
+		"/costs?bucket=decade":                                     "#bucket-error",
+		"/costs?range=x":                                           "#range-error",
+		"/costs?fvalue=m1":                                         "#fkey-error",
+		"/costs?fkey=flavor":                                       "#fvalue-error",
+		"/costs?page=x":                                            ".form-error",
+		"/costs?nonsense=1":                                        ".form-error",
+		"/costs?fkey=a%3Db&fvalue=c":                               "#fkey-error", // would become the filter a is "b=c"
+		"/costs/values?fkey=a%3Db":                                 "#fkey-error",
+		"/costs?fvalue=c&fkey=" + strings.Repeat("k", 256):         "#fkey-error",
+		"/costs?fkey=a&fvalue=" + strings.Repeat("v", 256):         "#fvalue-error",
+		manyFilters + "&fkey=a&fvalue=" + strings.Repeat("c", 100): "#fvalue-error",
 	} {
 		doc := b.page(in, http.StatusUnprocessableEntity)
 		if doc.Find("#report "+want).Text() == "" || doc.Find(".table-wrap").Length() > 0 {
@@ -368,6 +381,44 @@ func TestCostsWrong(t *testing.T) {
 	}
 	if len(f.asked) > 0 {
 		t.Error("the store was asked")
+	}
+}
+
+// TestCostsLongAddress holds that the page does not repeat, in all its links, whatever length is sent.
+func TestCostsLongAddress(t *testing.T) {
+	f := newFakeCosts()
+	b := costsAs(t, costsSite(t, newTestCosts(f)), "viewer")
+	text := func(n int) string { return strings.Repeat("ü", n) }
+	long := func(name, each string, n int) (all string) {
+		for i := range n {
+			all += fmt.Sprintf("&%s=%s%d", name, each, i)
+		}
+		return "/costs?" + all[1:]
+	}
+	for path, want := range map[string]string{
+		"/costs?filter=" + text(256) + "=a":    "filter",
+		"/costs?filter=a=" + text(256):         "filter",
+		"/costs?filter=" + text(7000):          "filter",
+		long("filter", "flavor="+text(250), 8): "filter",
+		"/costs?group=" + text(256):            "group",
+		long("group", text(250), 9):            "group",
+		"/costs?fvalue=a&fkey=" + text(7000):   "fkey",
+	} {
+		for _, path := range []string{path, strings.Replace(path, "/costs?", "/costs.json?", 1)} {
+			if strings.HasPrefix(path, "/costs.json?fvalue") {
+				continue
+			}
+			w := b.get(path)
+			if w.Code != http.StatusUnprocessableEntity || w.Body.Len() > 30_000+2*len(path) {
+				t.Errorf("%.60s: %d, %d bytes", path, w.Code, w.Body.Len())
+			}
+			if strings.HasPrefix(path, "/costs.json") && !strings.Contains(w.Body.String(), `"`+want+`"`) {
+				t.Errorf("%.60s: %.300s", path, w.Body)
+			}
+		}
+	}
+	for _, path := range []string{"/costs?filter=" + text(255) + "=" + text(255), "/costs?group=" + text(255)} {
+		b.page(path, http.StatusOK)
 	}
 }
 
@@ -495,6 +546,13 @@ func TestCostsNotModified(t *testing.T) {
 			t.Errorf("%s: %d", name, w.Code)
 		}
 		f.stable = true
+	}
+
+	// what changes after a page's names are read has another version
+	f.reading = func() { f.version, f.reading = "renamed", nil }
+	old := b.get("/costs").Header().Get("ETag")
+	if w := b.get("/costs", "If-None-Match", old); w.Code != http.StatusOK {
+		t.Errorf("an old name with the new version: %d", w.Code)
 	}
 }
 

@@ -24,11 +24,11 @@ func (h *Costs) suggest(c echo.Context) error {
 		return err
 	}
 	page := layout.Page{Title: "Values for a filter", Area: layout.Costs, Crumbs: []layout.Crumb{{Label: "Costs", Path: r.path()}}}
-	if len(r.wrong) > 0 { // the report says what is wrong
+	key := costsKey(r.typed.Get(filterKey))
+	if r.badKey(key) || len(r.wrong) > 0 { // the report says what is wrong
 		v := h.face(r)
 		return web.Page(c, http.StatusUnprocessableEntity, page, pages.CostsBody(v))
 	}
-	key := costsKey(r.typed.Get(filterKey))
 	v := &pages.CostsValues{
 		Part: strings.TrimSpace(r.typed.Get(filterValue)), Range: r.inRange(h.settings.Zone), Currency: h.settings.Currency, Back: r.path(),
 	}
@@ -54,7 +54,7 @@ func (h *Costs) values(c echo.Context, r *costsRequest, key string, v *pages.Cos
 	own := q.Filters[len(r.filters):]
 	others := slices.DeleteFunc(slices.Clone(r.filters), func(f costs.Filter) bool { return f.Key == key })
 	q.Filters = append(others, own...)
-	t, err := newCostsTable(c.Request().Context(), h.reports, q, nil, h.cells, nil)
+	t, err := newCostsTable(c.Request().Context(), h.few, q, nil, h.cells, nil)
 	if err != nil {
 		return err
 	}
@@ -70,12 +70,11 @@ func (h *Costs) values(c echo.Context, r *costsRequest, key string, v *pages.Cos
 			v.Left++
 			continue
 		}
-		v.Values = append(v.Values, pages.CostsValue{
-			CostsName: pages.CostsName{Text: text, Title: value, None: value == "", Path: r.but(func(q *costsQuestion) {
-				q.filters = withFilter(q.filters, key, value)
-			}).path()},
-			Cost: g.cost,
-		})
+		name := pages.CostsName{Text: text, Title: value, None: value == ""}
+		if sayable(key, value) {
+			name.Path = r.but(func(q *costsQuestion) { q.filters = withFilter(q.filters, key, value) }).path()
+		}
+		v.Values = append(v.Values, pages.CostsValue{CostsName: name, Cost: g.cost})
 	}
 	return nil
 }

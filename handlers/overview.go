@@ -84,7 +84,7 @@ func (h *Overview) Show(c echo.Context) error {
 	if err != nil {
 		v.LedgerFailure = failed(ctx, h.log, "The state of processing can't be read", err, "/")
 	} else {
-		states = ownStates(user, states)
+		states = h.cal.seen(user, states)
 		v.Ledger = h.ledger(states)
 	}
 	h.costs(ctx, v, user, m, states)

@@ -174,6 +174,29 @@ func ownStates(u *access.User, states []metering.ScopeState) []metering.ScopeSta
 	return slices.DeleteFunc(slices.Clone(states), func(s metering.ScopeState) bool { return !slices.Contains(u.Scopes, s.Scope.ID) })
 }
 
+// seen keeps the scopes that the user may see. Why windows fail is not for all: an error's text can name other scopes, and
+// addresses inside. Who may not read all learns only when it is tried again, which is said in the text and nowhere else.
+func (c *calendar) seen(u *access.User, states []metering.ScopeState) []metering.ScopeState {
+	states = ownStates(u, states)
+	if u.ReadsAll() {
+		return states
+	}
+	for i := range states { // which are copies
+		if s := &states[i]; s.Error != "" {
+			s.Error, s.NextAttempt = c.unprocessed(s.NextAttempt), time.Time{}
+		}
+	}
+	return states
+}
+
+// unprocessed says that a window failed, without why.
+func (c *calendar) unprocessed(next time.Time) string {
+	if next.IsZero() {
+		return "This window could not be processed."
+	}
+	return "This window could not be processed; it is tried again at " + format.Time(next, c.Zone) + "."
+}
+
 // ownCosts returns the filter that keeps a report to what the user may see; ok is false if that is nothing at all.
 func ownCosts(u *access.User) (filter []costs.Filter, ok bool) {
 	switch {

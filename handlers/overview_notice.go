@@ -13,33 +13,44 @@ import (
 )
 
 const (
-	noticeAge = 10 * time.Second // how long a notice stays as it is
-	noticeLag = 4 * time.Hour    // the least lag that is worth a notice
+	noticeAge     = 10 * time.Second // how long a notice stays as it is
+	noticeTimeout = 2 * time.Second  // less than noticeAge: pages wait for it
+	noticeLag     = 4 * time.Hour    // the least lag that is worth a notice
 )
 
 // Notice returns the line that says that processing needs attention, or nil. It is asked for with every page, so it is as
-// it was a few seconds ago.
+// it was a few seconds ago; while one request asks the store, the others take what is known.
 func (h *Overview) Notice(ctx context.Context, u *access.User) *layout.Notice {
 	if u == nil || !u.ReadsAll() {
 		return nil
 	}
 	n := &h.notice
 	n.Lock()
-	defer n.Unlock()
-	if now := h.cal.now(); n.asof.IsZero() || now.Sub(n.asof) >= noticeAge {
-		states, err := h.store.ScopeStates(ctx)
-		switch {
-		case ctx.Err() != nil: // says nothing about the store
-			return n.line
-		case err != nil:
-			h.log.ErrorContext(ctx, "the state of processing could not be read", "error", err)
-			n.line = nil
-		default:
-			n.line = h.cal.attention(states)
-		}
-		n.asof = now
+	line, before, now := n.line, n.asof, h.cal.now()
+	if !before.IsZero() && now.Sub(before) < noticeAge {
+		n.Unlock()
+		return line
 	}
-	return n.line
+	n.asof = now // so that nobody else asks
+	n.Unlock()
+
+	asking, cancel := context.WithTimeout(ctx, noticeTimeout)
+	defer cancel()
+	states, err := h.store.ScopeStates(asking)
+	asof := now
+	switch {
+	case ctx.Err() != nil: // says nothing about the store
+		asof = before
+	case err != nil:
+		h.log.ErrorContext(ctx, "the state of processing could not be read", "error", err)
+		line = nil
+	default:
+		line = h.cal.attention(states)
+	}
+	n.Lock()
+	defer n.Unlock()
+	n.line, n.asof = line, asof
+	return line
 }
 
 // mostLag returns how far behind a scope may be: each is for a moment when its next window is due.

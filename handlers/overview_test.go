@@ -697,3 +697,20 @@ func TestByDayOthers(t *testing.T) {
 		t.Errorf("others %s", sum)
 	}
 }
+
+// TestSumsApart holds that questions that differ in bytes alone are different ones.
+func TestSumsApart(t *testing.T) {
+	store := &ledgerStore{zone: time.UTC, version: "1"}
+	kept := &sums{store: store}
+	m := period.Range{Begin: at("2026-11-01 00:00"), End: at("2026-12-01 00:00")}
+	for i, values := range [][]string{{"a\xff"}, {"a\xfe"}, {"a\ufffd"}, {`a\xff`}, {"a", "b"}, {`a" "b`}, {"a b"}} {
+		for range 2 {
+			if _, err := kept.report(t.Context(), &costs.Query{Range: m, Filters: []costs.Filter{{Key: costs.Scope, Values: values}}}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if len(store.queries) != i+1 {
+			t.Errorf("%q: asked %d times", values, len(store.queries))
+		}
+	}
+}

@@ -56,18 +56,18 @@ func NewPricing(rules PricingRules, usage PricingUsage, settings *metering.Setti
 func (h *Pricing) Routes(r *web.Router) {
 	r.Viewer.GET("/pricing", h.List)
 	r.Viewer.GET("/pricing/changes", h.Changes)
-	r.Viewer.GET("/pricing/rules/:id", h.Show)
+	r.Viewer.GET("/pricing/rules/:id", told(h.Show))
 
 	r.Operator.GET("/pricing/rules/new", h.New)
 	r.Operator.POST("/pricing/rules/new", h.Create)
-	r.Operator.GET("/pricing/rules/:id/edit", h.Edit)
-	r.Operator.POST("/pricing/rules/:id/edit", h.Update)
-	r.Operator.GET("/pricing/rules/:id/change", h.Change)
-	r.Operator.POST("/pricing/rules/:id/change", h.ChangeFrom)
-	r.Operator.GET("/pricing/rules/:id/end", h.AskEnd)
-	r.Operator.POST("/pricing/rules/:id/end", h.End)
-	r.Operator.GET("/pricing/rules/:id/delete", h.AskDelete)
-	r.Operator.POST("/pricing/rules/:id/delete", h.Delete)
+	r.Operator.GET("/pricing/rules/:id/edit", told(h.Edit))
+	r.Operator.POST("/pricing/rules/:id/edit", told(h.Update))
+	r.Operator.GET("/pricing/rules/:id/change", told(h.Change))
+	r.Operator.POST("/pricing/rules/:id/change", told(h.ChangeFrom))
+	r.Operator.GET("/pricing/rules/:id/end", told(h.AskEnd))
+	r.Operator.POST("/pricing/rules/:id/end", told(h.End))
+	r.Operator.GET("/pricing/rules/:id/delete", told(h.AskDelete))
+	r.Operator.POST("/pricing/rules/:id/delete", told(h.Delete))
 }
 
 // pricing is what every page of the area is made from.

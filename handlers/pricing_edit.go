@@ -66,7 +66,7 @@ func (h *Pricing) rule(c echo.Context) (*pricing, *rating.Rule, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	r, err := p.rules.Rule(c.Param("id"))
+	r, err := h.find(c, p)
 	return p, r, err
 }
 

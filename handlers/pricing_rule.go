@@ -24,7 +24,7 @@ func (h *Pricing) Show(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	r, err := p.rules.Rule(c.Param("id"))
+	r, err := h.find(c, p)
 	if err != nil {
 		return err
 	}

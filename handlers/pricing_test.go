@@ -737,3 +737,47 @@ func TestChanges(t *testing.T) {
 		}
 	}
 }
+
+// TestPricingYears holds that a year nobody means is not taken for no limit.
+func TestPricingYears(t *testing.T) {
+	b := newRuleBook()
+	b.edit(t, func(r *rating.Rules) (*rating.Rules, error) { return r.End("running", pricingDay(12, 24)) })
+	s := newPricingSite(t, b, access.Operator)
+	before := b.latest()
+	for path, field := range map[string]string{"running/end": "end", "running/change": "start", "coming/edit": "start"} {
+		path = "/pricing/rules/" + path
+		for _, text := range []string{"0001-01-01", "0001-01-01T00:00:00Z", "1969-12-31", "9999-01-01"} {
+			form := filled(s.get(path), field, text)
+			form.Set("cost", "7")
+			if status, doc, _ := s.do(http.MethodPost, path, form); status != 422 || !strings.Contains(doc.Find("#"+field+"-error").Text(), "1970 to 9998") {
+				t.Errorf("%s, %s: %d %s", path, text, status, doc.Find("#"+field+"-error").Text())
+			}
+		}
+	}
+	if d := cmp.Diff(before, b.latest()); d != "" {
+		t.Error(d)
+	}
+}
+
+// TestPricingGone holds that who has the form of a rule open learns who deleted it meanwhile.
+func TestPricingGone(t *testing.T) {
+	b := newRuleBook()
+	s := newPricingSite(t, b, access.Operator)
+	form := filled(s.get("/pricing/rules/running/change"), "cost", "7")
+	b.edit(t, func(r *rating.Rules) (*rating.Rules, error) { return r.Remove("running") })
+	for _, page := range []string{"change", "end", "delete", "edit"} {
+		status, doc, _ := s.do(http.MethodPost, "/pricing/rules/running/"+page, form, "Accept", "text/html")
+		if status != 404 || doc.Find(`a[href="/pricing/changes"]`).Length() == 0 {
+			t.Errorf("%s: %d", page, status)
+		}
+		wantText(t, page, doc, "was deleted while this page was open, by eve at 21 Nov 2026, 15:02; nothing was saved.")
+	}
+	status, doc, _ := s.do(http.MethodGet, "/pricing/rules/running", nil, "Accept", "text/html")
+	if status != 404 || doc.Find(`a[href="/pricing/changes"]`).Length() == 0 {
+		t.Errorf("the rule's page: %d", status)
+	}
+	status, doc, _ = s.do(http.MethodPost, "/pricing/rules/running/change", form)
+	if status != 404 || !strings.Contains(doc.Text(), "by eve") || !strings.Contains(doc.Text(), "/pricing/changes") {
+		t.Errorf("a program: %d %s", status, doc.Text())
+	}
+}

@@ -108,7 +108,7 @@ func (h *Scopes) List(c echo.Context) error {
 		Q: asked.q, State: asked.state, Sort: asked.order(), Currency: h.cal.Currency, Zone: h.cal.Zone, Own: !user.ReadsAll(),
 		Month: format.Range(m.Begin, m.End, h.cal.Zone),
 	}
-	states = ownStates(user, states)
+	states = h.cal.seen(user, states)
 	rows := h.rows(states)
 	v.All = len(rows)
 	if v.All > 0 {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"ratebook/access"
 	"ratebook/costs"
 	"ratebook/fault"
 	"ratebook/metering"
@@ -37,7 +38,7 @@ func (h *Scopes) Show(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	states = ownStates(user, states)
+	states = h.cal.seen(user, states)
 	i := slices.IndexFunc(states, func(s metering.ScopeState) bool { return s.Scope.Ref == ref })
 	if i < 0 {
 		return missing
@@ -54,7 +55,7 @@ func (h *Scopes) Show(c echo.Context) error {
 		}
 	}
 	h.scopeCosts(ctx, v, s.Scope, m)
-	h.windows(ctx, v, s)
+	h.windows(ctx, v, user, s)
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -116,7 +117,7 @@ func (h *Scopes) scopeCosts(ctx context.Context, v *pages.Scope, s *metering.Sco
 }
 
 // windows fills in the latest windows, the newest first.
-func (h *Scopes) windows(ctx context.Context, v *pages.Scope, s *metering.ScopeState) {
+func (h *Scopes) windows(ctx context.Context, v *pages.Scope, user *access.User, s *metering.ScopeState) {
 	if s.PlannedTo.IsZero() {
 		return
 	}
@@ -129,6 +130,9 @@ func (h *Scopes) windows(ctx context.Context, v *pages.Scope, s *metering.ScopeS
 	all = slices.Clone(all)
 	slices.SortFunc(all, func(a, b metering.Window) int { return b.Begin.Compare(a.Begin) })
 	for _, w := range all[:min(len(all), latestWindows)] {
+		if w.Error != "" && !user.ReadsAll() {
+			w.Error, w.NextAttempt = h.cal.unprocessed(w.NextAttempt), time.Time{}
+		}
 		row := pages.ScopeWindow{Window: w, Range: format.Range(w.Begin, w.End, h.cal.Zone)}
 		row.Badge, row.Text = windowState(w.State)
 		if w.State == metering.Done || w.State == metering.Empty {

@@ -201,3 +201,38 @@ func TestScope(t *testing.T) {
 		}
 	}
 }
+
+// TestErrorsOfTenants holds that the texts of errors, which can name other scopes and addresses inside, are not for tenants.
+func TestErrorsOfTenants(t *testing.T) {
+	const secret = "http://prometheus.internal:9090 answered 422: project b"
+	s := newMonthSite(t, sampleMonth(), "Europe/Berlin", monthNow)
+	st := &s.store.states[slices.IndexFunc(s.store.states, func(s metering.ScopeState) bool { return s.Scope.ID == "a" })]
+	st.Failed, st.Error, st.NextAttempt = 1, secret, at("2026-11-21 15:37")
+	end := at("2026-11-21 14:00")
+	s.store.windows = []metering.Window{{
+		Scope: st.Scope.Ref, Begin: end.Add(-time.Hour), End: end, State: metering.Failed, Attempts: 1, Error: secret, NextAttempt: st.NextAttempt,
+	}}
+	paths := []string{"/", "/scopes", scopePath(st.Scope)}
+	for _, path := range paths {
+		if html, _ := s.get(path).ok().Html(); !strings.Contains(html, secret) {
+			t.Errorf("%s: who reads all does not see why", path)
+		}
+	}
+	s.user = tenant
+	for _, path := range paths {
+		p := s.get(path).ok()
+		html, err := p.Html()
+		if err != nil || strings.Contains(html, "internal") || !strings.Contains(html, "This window could not be processed; it is tried again at 21 Nov 2026, 16:37.") {
+			t.Errorf("%s: %v %s", path, err, html)
+		}
+		p.lacks("next try")
+		st.Error, s.store.windows[0].Error = "another", "another"
+		if tag := s.get(path).header.Get("ETag"); tag == "" || tag != p.header.Get("ETag") {
+			t.Errorf("%s: the text is part of the version", path)
+		}
+		st.Error, s.store.windows[0].Error = secret, secret
+	}
+	if st.Error != secret {
+		t.Error("what the store returned was changed")
+	}
+}

@@ -30,14 +30,13 @@ type Session struct {
 	users    SessionUsers
 	now      func() time.Time
 	log      *slog.Logger
-	logins   *throttle
-	addrs    *throttle
+	tries    tries
 	hasUsers atomic.Bool // once there are users, there always are
 }
 
 // NewSession returns the area for signing in and out.
 func NewSession(users SessionUsers, now func() time.Time, log *slog.Logger) *Session {
-	return &Session{users: users, now: now, log: log, logins: newThrottle(5, 10*time.Second), addrs: newThrottle(20, 3*time.Second)}
+	return &Session{users: users, now: now, log: log, tries: newTries()}
 }
 
 // Routes registers sign-in and sign-out.
@@ -79,19 +78,21 @@ func (h *Session) signIn(c echo.Context) error {
 	if access.CheckLogin(login) != nil {
 		key = "" // nobody's
 	}
-	now := h.now()
-	if wait := max(h.addrs.take(network(c.RealIP()), now), h.logins.take(key, now)); wait > 0 {
+	from := network(c.RealIP())
+	if wait := h.tries.take(key, from, h.now()); wait > 0 {
 		h.log.Warn("sign-in is throttled", "address", c.RealIP())
 		v.Problem = tooMany(c, wait)
 		return h.page(c, http.StatusTooManyRequests, v)
 	}
-	u, err := h.users.User(ctx, login)
-	known := err == nil
-	if !known {
-		if fault.KindOf(err) != fault.NotFound {
+	u := access.User{PasswordHash: nobodysHash}
+	known := false
+	if key != "" { // else a database may refuse to look for it
+		switch found, err := h.users.User(ctx, login); {
+		case err == nil:
+			u, known = found, true
+		case fault.KindOf(err) != fault.NotFound:
 			return err
 		}
-		u.PasswordHash = nobodysHash
 	}
 	matches, err := passwordMatches(ctx, u.PasswordHash, password)
 	if err != nil {
@@ -102,7 +103,7 @@ func (h *Session) signIn(c echo.Context) error {
 		v.Problem = "Login or password is wrong."
 		return h.page(c, http.StatusUnprocessableEntity, v)
 	}
-	h.logins.forget(key)
+	h.tries.succeeded(key, from)
 	if err := web.SignIn(c, u); err != nil {
 		return err
 	}

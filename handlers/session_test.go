@@ -3,6 +3,7 @@ package handlers
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -16,6 +17,7 @@ import (
 	"sync"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/PuerkitoBio/goquery"
 	"github.com/alexedwards/scs/v2/memstore"
@@ -48,6 +50,9 @@ type members struct {
 func (m *members) User(_ context.Context, login string) (access.User, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if strings.Contains(login, "\x00") || !utf8.ValidString(login) { // PostgreSQL does not take it
+		return access.User{}, errors.New("pq: invalid byte sequence for encoding \"UTF8\"")
+	}
 	for _, u := range m.all {
 		if u.Login == login {
 			return u, nil
@@ -63,9 +68,12 @@ func (m *members) Users(context.Context) ([]access.User, error) {
 	return slices.Clone(m.all), nil
 }
 
-func (m *members) AddUser(_ context.Context, u access.User, actor string) error {
+func (m *members) AddFirstUser(_ context.Context, u access.User, actor string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if len(m.all) > 0 {
+		return fault.New(fault.Conflict, "there are users already")
+	}
 	u.Credentials = 7 // the store's business
 	m.all = append(m.all, u)
 	m.changes = append(m.changes, fmt.Sprintf("%s adds %s %s", actor, u.Role, u.Login))
@@ -288,13 +296,16 @@ func TestNobodysHash(t *testing.T) {
 	}
 }
 
-// TestThrottleLogin: a few wrong passwords are quick, then it takes time, whatever the address, until the right one comes.
+// tooLong is no password, and costs nothing to compare with.
+var tooLong = strings.Repeat("x", 1025)
+
+// TestThrottleLogin: from one network, a few wrong passwords are quick, then it takes time, until the right one comes.
 func TestThrottleLogin(t *testing.T) {
 	d := newDoor(t, ada())
 	b := d.browser()
 	try := func(i int, password string) answer {
 		t.Helper()
-		return b.post("/sign-in", credentials("ada", password), "X-Forwarded-For", fmt.Sprintf("192.0.2.%d", i))
+		return b.post("/sign-in", credentials("ada", password), "X-Forwarded-For", fmt.Sprintf("2001:db8::%d", i))
 	}
 	for i := range 5 {
 		try(i, "wrong password").want(422, "")
@@ -305,11 +316,73 @@ func TestThrottleLogin(t *testing.T) {
 	}
 	d.pass(4 * time.Second)
 	try(7, goodPassword).want(429, "", "Wait 6 s")
-	b.post("/sign-in", credentials("nobody", "x")).want(422, "") // another login
+	b.post("/sign-in", credentials("nobody", "x"), "X-Forwarded-For", "2001:db8::1").want(422, "") // another login
 	d.pass(6 * time.Second)
 	try(8, goodPassword).want(303, "/")
 	for i := range 2 {
 		try(i, "wrong password").want(422, "") // it begins anew
+	}
+}
+
+// TestThrottleElsewhere: who fails in another's name does not keep its owner out, but many who do so from everywhere are slowed.
+func TestThrottleElsewhere(t *testing.T) {
+	d := newDoor(t, ada())
+	b := d.browser()
+	try := func(from, password string) answer {
+		t.Helper()
+		return b.post("/sign-in", credentials("ada", password), "X-Forwarded-For", from)
+	}
+	for range 95 {
+		try("192.0.2.1", tooLong)
+		d.pass(time.Second)
+	}
+	try("192.0.2.2", goodPassword).want(303, "/")
+	d.pass(time.Minute)
+	for i := range 100 {
+		try(fmt.Sprintf("198.51.100.%d", i), tooLong).want(422, "")
+	}
+	try("192.0.2.3", tooLong).want(429, "", "Wait 1 s")
+	d.pass(time.Second)
+	try("192.0.2.4", tooLong).want(422, "")
+}
+
+// TestThrottleRefused: what is refused for its address does not count against the login.
+func TestThrottleRefused(t *testing.T) {
+	d := newDoor(t, ada())
+	b := d.browser()
+	from := []string{"X-Forwarded-For", "192.0.2.1"}
+	for i := range 20 {
+		b.post("/sign-in", credentials(fmt.Sprint("user", i), tooLong), from...).want(422, "")
+	}
+	for range 110 {
+		b.post("/sign-in", credentials("ada", tooLong), from...).want(429, "")
+	}
+	b.post("/sign-in", credentials("ada", goodPassword), "X-Forwarded-For", "192.0.2.2").want(303, "/")
+}
+
+// TestThrottleKept: using many other keys does not free one that is held up.
+func TestThrottleKept(t *testing.T) {
+	th, now := newThrottle(5, time.Hour), time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
+	for i := range 50 {
+		for range 5 {
+			th.take(fmt.Sprint("held", i), now)
+		}
+	}
+	for i := range 3 * maxKeys {
+		th.take(fmt.Sprint(i), now)
+	}
+	for i := range 50 {
+		if th.take(fmt.Sprint("held", i), now) == 0 {
+			t.Errorf("held%d was freed", i)
+		}
+	}
+}
+
+// TestSignInStrange: what can't be a login is wrong like any other, and the database is not asked for it.
+func TestSignInStrange(t *testing.T) {
+	d := newDoor(t, ada())
+	for _, login := range []string{"ada\x00", "\xff\xfe", "a b", strings.Repeat("a", 1000)} {
+		d.browser().post("/sign-in", credentials(login, tooLong)).want(422, "", "Login or password is wrong.")
 	}
 }
 
@@ -318,8 +391,7 @@ func TestThrottleAddress(t *testing.T) {
 	b := d.browser()
 	try := func(i int, from string) answer {
 		t.Helper()
-		// too long to be hashed, which the test would wait for
-		return b.post("/sign-in", credentials(fmt.Sprint("user", i), strings.Repeat("x", 1025)), "X-Forwarded-For", from)
+		return b.post("/sign-in", credentials(fmt.Sprint("user", i), tooLong), "X-Forwarded-For", from)
 	}
 	for i := range 20 {
 		try(i, fmt.Sprintf("2001:db8::%x", i)).want(422, "")

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
-	"sync"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -26,7 +25,7 @@ const setUpValid = time.Hour
 // SetUpUsers is what the first run needs of the store.
 type SetUpUsers interface {
 	Users(ctx context.Context) ([]access.User, error)
-	AddUser(ctx context.Context, u access.User, actor string) error
+	AddFirstUser(ctx context.Context, u access.User, actor string) error // Conflict if there are users
 }
 
 // SetUp lets whoever has the link that serve printed make the first user, once.
@@ -35,7 +34,6 @@ type SetUp struct {
 	now     func() time.Time
 	token   string
 	expires time.Time
-	adding  sync.Mutex // of two who use the link at once, one wins
 }
 
 // NewSetUp returns the area for the first run, with a new link that is valid from now on.
@@ -79,13 +77,10 @@ func (h *SetUp) add(c echo.Context) error {
 		v.Problem, v.Errors = "The user was not made, see below.", components.ErrorsOf(wrong)
 		return web.Page(c, http.StatusUnprocessableEntity, setUpPage, pages.SetUpPage(v))
 	}
-
-	h.adding.Lock()
-	defer h.adding.Unlock()
-	if open, err := h.open(c, v.Token); !open {
-		return err
-	}
-	if err := h.users.AddUser(ctx, access.User{Login: v.Login, Role: access.Admin, PasswordHash: hash}, v.Login); err != nil {
+	switch err := h.users.AddFirstUser(ctx, access.User{Login: v.Login, Role: access.Admin, PasswordHash: hash}, v.Login); {
+	case fault.KindOf(err) == fault.Conflict: // someone was faster
+		return web.Page(c, http.StatusNotFound, setUpPage, pages.SetUpOverPage(true))
+	case err != nil:
 		return err
 	}
 	all, err := h.users.Users(ctx)

@@ -68,7 +68,7 @@ func TestSetUpExpires(t *testing.T) {
 	}
 }
 
-// TestSetUpRace: of those who use the link at once, one wins.
+// TestSetUpRace: of those who use the link at once, one wins; the store says who.
 func TestSetUpRace(t *testing.T) {
 	d := newDoor(t)
 	var wg sync.WaitGroup

@@ -202,7 +202,7 @@ func TestParseTime(t *testing.T) {
 		{"2026-11-21", "Europe/Berlin", "2026-11-20T23:00:00Z"},
 		{"2018-11-04", "America/Sao_Paulo", "2018-11-04T03:00:00Z"},
 		{"2026-11-01", "America/Havana", "2026-11-01T04:00:00Z"},
-		{"2011-12-30", "Pacific/Apia", "2011-12-30T10:00:00Z"}, // a day that never was begins where the next does
+		{"2011-12-30", "Pacific/Apia", "2011-12-30T10:00:00Z"},  // a day that never was begins where the next does
 		{"2040-12-31", "Europe/Berlin", "2040-12-30T23:00:00Z"}, // where package time is at odds with itself
 		{"2041-01-01", "America/Havana", "2041-01-01T05:00:00Z"},
 	} {

@@ -73,11 +73,26 @@ const (
 
 // ParseTime reads a time as a person types it: what [period.ParseTime] reads, or YYYY-MM-DDTHH:MM, with seconds or without,
 // as the zone's clock shows it. What the clock shows twice is the first time; what it jumps over is the instant of the jump.
-// The empty text is the zero time: no limit.
+// The empty text, and no other, is the zero time: no limit. Years before 1970 or after 9998 are refused, since a person means
+// no limit by them or has mistyped.
 func ParseTime(s string, zone *time.Location) (time.Time, error) {
 	if s == "" {
 		return time.Time{}, nil
 	}
+	t, err := parseTime(s, zone)
+	if err != nil {
+		return time.Time{}, err
+	}
+	if year := t.In(zone).Year(); year < firstYear || year > lastYear {
+		return time.Time{}, fault.New(fault.Invalid, "%q is not in the years %d to %d; leave it empty for no limit", clip(s), firstYear, lastYear)
+	}
+	return t, nil
+}
+
+// The years that a form takes.
+const firstYear, lastYear = 1970, 9998
+
+func parseTime(s string, zone *time.Location) (time.Time, error) {
 	for _, layout := range [...]string{localMinute, localSecond} {
 		if t, err := time.Parse(layout, s); err == nil && t.Nanosecond() == 0 {
 			return period.StartOf(t, zone), nil // a day begins at its first instant just as a minute does
@@ -91,7 +106,7 @@ func ParseTime(s string, zone *time.Location) (time.Time, error) {
 	return t, nil
 }
 
-// FormatTime returns the shortest text that ParseTime reads as t and a datetime-local field takes, or, of an hour that comes
+// FormatTime returns the shortest text that ParseTime, but for its bounds, reads as t and a datetime-local field takes, or, of an hour that comes
 // twice the second time, t in RFC 3339.
 func FormatTime(t time.Time, zone *time.Location) string {
 	if t.IsZero() {
@@ -99,7 +114,7 @@ func FormatTime(t time.Time, zone *time.Location) string {
 	}
 	for _, layout := range [...]string{localMinute, localSecond} {
 		s := t.In(zone).Format(layout)
-		if back, err := ParseTime(s, zone); err == nil && back.Equal(t) {
+		if back, err := parseTime(s, zone); err == nil && back.Equal(t) {
 			return s
 		}
 	}
@@ -123,11 +138,8 @@ func (c *complaints) number(field, text string, places int) money.Decimal {
 
 func (c *complaints) time(field, text string, zone *time.Location) time.Time {
 	t, err := ParseTime(text, zone)
-	switch {
-	case err != nil:
+	if err != nil {
 		c.add(field, err.Error())
-	case text != "" && tooFar(t):
-		c.add(field, clip(text)+" is too far away; leave it empty for no limit")
 	}
 	return t
 }

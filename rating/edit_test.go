@@ -100,6 +100,8 @@ func TestParseTimeOfAForm(t *testing.T) {
 	t.Parallel()
 	zone := berlin(t)
 	for _, c := range []struct{ in, want, text string }{
+		{"1970-01-01", "1969-12-31T23:00:00Z", "1970-01-01T00:00"},
+		{"9998-12-31", "9998-12-30T23:00:00Z", "9998-12-31T00:00"},
 		{"2026-11-22T00:00", "2026-11-21T23:00:00Z", "2026-11-22T00:00"},
 		{"2026-11-22", "2026-11-21T23:00:00Z", "2026-11-22T00:00"},
 		{"2026-11-22T14:05:30", "2026-11-22T13:05:30Z", "2026-11-22T14:05:30"},
@@ -116,7 +118,10 @@ func TestParseTimeOfAForm(t *testing.T) {
 			t.Errorf("%s is written %s, want %s", c.in, text, c.text)
 		}
 	}
-	for _, in := range []string{" ", "now", "2026-11-22T24:01", "2026-11-22 14:00", "22.11.2026", "2026-11-22T14:00:00.5", strings.Repeat("9", 1000)} {
+	for _, in := range []string{
+		" ", "now", "2026-11-22T24:01", "2026-11-22 14:00", "22.11.2026", "2026-11-22T14:00:00.5", strings.Repeat("9", 1000),
+		"0001-01-01", "0001-01-01T00:00:00Z", "1969-12-31T23:59", "9999-01-01", "9998-12-31T23:00:00Z",
+	} {
 		if got, err := ParseTime(in, zone); err == nil || len(err.Error()) > 300 {
 			t.Errorf("%q: %v, %v", in, got, err)
 		}

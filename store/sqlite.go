@@ -124,7 +124,7 @@ func openSQLite(databaseURL string, create bool) (*sql.DB, error) {
 	if err != nil {
 		return nil, fmt.Errorf("store: open %s: %w", path, err)
 	}
-	db.SetMaxOpenConns(8)
+	db.SetMaxOpenConns(12) // what reports and exports may take at once, and some for the rest
 	return db, nil
 }
 

@@ -12,10 +12,35 @@ import (
 
 // AddUser stores a new user with its scopes, which only a tenant can have; a login that exists is a Conflict.
 func (s *Store) AddUser(ctx context.Context, u access.User, actor string) error {
+	return s.addUser(ctx, u, actor, func(*tx) error { return nil })
+}
+
+// AddFirstUser is AddUser for a database without users; if there are any, even since a moment ago, it is a Conflict.
+func (s *Store) AddFirstUser(ctx context.Context, u access.User, actor string) error {
+	return s.addUser(ctx, u, actor, func(t *tx) error {
+		if t.d == &postgresDialect { // SQLite has one writer at a time
+			if _, err := t.exec(ctx, "LOCK TABLE users IN SHARE ROW EXCLUSIVE MODE"); err != nil {
+				return err
+			}
+		}
+		var id int64
+		found, err := t.get(ctx, &id, "SELECT id FROM users LIMIT 1")
+		if err == nil && found {
+			err = fault.New(fault.Conflict, "there are users already, so %q would not be the first", u.Login)
+		}
+		return err
+	})
+}
+
+// addUser adds a user if check, in the same transaction, has nothing against it.
+func (s *Store) addUser(ctx context.Context, u access.User, actor string, check func(t *tx) error) error {
 	if len(u.Scopes) > 0 && u.ReadsAll() {
 		return readsAll(u.Login, u.Role)
 	}
 	err := s.update(ctx, func(t *tx) error {
+		if err := check(t); err != nil {
+			return err
+		}
 		var id int64
 		_, err := t.get(ctx, &id, "INSERT INTO users (login, role, password_hash, created_at) VALUES (?, ?, ?, ?) RETURNING id",
 			u.Login, u.Role, u.PasswordHash, at(time.Now()))

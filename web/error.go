@@ -2,6 +2,7 @@ package web
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -46,13 +47,14 @@ func (s *site) fail(err error, c echo.Context) {
 	switch {
 	case c.Request().Context().Err() != nil:
 		s.log.Debug("a client went away", "path", c.Path(), "error", err, "request_id", of(c).id)
+		of(c).gone = true
 		if c.Response().Committed {
-			panic(http.ErrAbortHandler)
+			breakOff(c)
 		}
 		return
 	case c.Response().Committed: // all that is left is to show that the answer is incomplete
 		s.log.Error("an answer broke off", "path", c.Path(), "error", err, "request_id", of(c).id)
-		panic(http.ErrAbortHandler)
+		breakOff(c)
 	}
 	p := s.problem(err, c)
 	if p.Status >= http.StatusInternalServerError && !errors.Is(err, errPanicked) {
@@ -71,6 +73,23 @@ func (s *site) fail(err error, c echo.Context) {
 	}
 }
 
+// breakOff ends an answer in the middle, so that the client sees it: net/http leaves out the end that an answer in HTTP/1.1
+// or 2 has. In HTTP/1.0 an answer ends with the connection, so that is reset.
+func breakOff(c echo.Context) {
+	if !c.Request().ProtoAtLeast(1, 1) {
+		if conn, _, err := http.NewResponseController(c.Response().Writer).Hijack(); err == nil {
+			if t, ok := conn.(*tls.Conn); ok {
+				conn = t.NetConn() // without a word, which would say that all is well
+			}
+			if t, ok := conn.(*net.TCPConn); ok {
+				_ = t.SetLinger(0)
+			}
+			_ = conn.Close()
+		}
+	}
+	panic(http.ErrAbortHandler)
+}
+
 // problem says what of an error is for its reader.
 func (s *site) problem(err error, c echo.Context) problem {
 	p := problem{Type: "about:blank", Status: http.StatusInternalServerError, RequestID: of(c).id}
@@ -83,7 +102,9 @@ func (s *site) problem(err error, c echo.Context) problem {
 			}
 		}
 	} else if h, ok := errors.AsType[*echo.HTTPError](err); ok {
-		p.Status = h.Code
+		if p.Status = h.Code; p.Status == http.StatusRequestURITooLong {
+			p.Detail = "The address is longer than 16 KB, which nothing here takes. Ask for less at once."
+		}
 	} else if errors.Is(err, context.DeadlineExceeded) {
 		p.Status, p.Detail = http.StatusServiceUnavailable, "This took too long and was given up. Ask for less, or try again later."
 	} else if _, ok := errors.AsType[net.Error](err); ok { // mostly the database's
@@ -132,8 +153,8 @@ func (s *site) answerPage(c echo.Context, p problem) error {
 	v.asked = v.asked || p.Status >= http.StatusInternalServerError // what makes the notice may be what fails
 	shell := v.shell(c)
 	view := explain(p)
-	if r.Method == http.MethodGet {
-		view.Retry = shell.Path
+	if r.Method == http.MethodGet && p.Status != http.StatusRequestURITooLong {
+		view.Retry = Local(shell.Path) // the path may be //example.org
 	}
 	var page strings.Builder
 	if err := layout.Full(shell, layout.Page{Title: view.Title}, pages.ErrorPage(view)).Render(r.Context(), &page); err != nil {

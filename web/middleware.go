@@ -67,6 +67,9 @@ func (s *site) secure(r *http.Request) bool {
 	return s.https || r.TLS != nil || s.trusted(r) && r.Header.Get(echo.HeaderXForwardedProto) == "https"
 }
 
+// statusGone is in the log where a client left before it had its answer, as nginx has it.
+const statusGone = 499
+
 // logged writes a line about each request; about what users typed, it says nothing.
 func (s *site) logged(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
@@ -76,7 +79,11 @@ func (s *site) logged(next echo.HandlerFunc) echo.HandlerFunc {
 			if s.machines[c.Path()] {
 				level = slog.LevelDebug
 			}
-			s.log.Log(c.Request().Context(), level, "request", "method", c.Request().Method, "route", c.Path(), "status", c.Response().Status,
+			status := c.Response().Status
+			if of(c).gone {
+				status = statusGone
+			}
+			s.log.Log(c.Request().Context(), level, "request", "method", c.Request().Method, "route", c.Path(), "status", status,
 				"bytes", c.Response().Size, "took_ms", time.Since(begun).Milliseconds(), "request_id", of(c).id, "user", Actor(c))
 		}()
 		return next(c)
@@ -120,6 +127,16 @@ func (s *site) sameOrigin(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		if err := s.cross.Check(c.Request()); err != nil {
 			return fault.Wrap(fault.Forbidden, err, "another site made your browser send this, so it was not done; if it was you, open Ratebook itself and try again")
+		}
+		return next(c)
+	}
+}
+
+// short refuses a query that is too long to be one of ours.
+func short(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		if len(c.Request().URL.RawQuery) > queryLimit {
+			return echo.NewHTTPError(http.StatusRequestURITooLong)
 		}
 		return next(c)
 	}

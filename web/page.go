@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -44,7 +43,7 @@ func User(c echo.Context) *access.User {
 func Page(c echo.Context, status int, p layout.Page, body templ.Component, fragment ...any) error {
 	v, ctx := of(c), c.Request().Context()
 	shell := v.shell(c)
-	shell.Flash = v.flash(c)
+	shell.Flash = flash(c)
 	var page bytes.Buffer
 	var err error
 	switch {
@@ -64,8 +63,7 @@ func Page(c echo.Context, status int, p layout.Page, body templ.Component, fragm
 			err = layout.Message(*shell.Flash).Render(ctx, &page)
 			page.WriteString("</div>")
 		}
-		v.site.sessions.Remove(ctx, keyFlash)
-		err = errors.Join(err, save(c))
+		v.setCookie(c, flashCookie, "", -1)
 	}
 	if err != nil {
 		return err
@@ -81,17 +79,6 @@ func (v *visit) shell(c echo.Context) layout.Shell {
 		v.notice, v.asked = v.site.Notice(c.Request().Context(), u), true
 	}
 	return layout.Shell{User: u, Path: c.Request().URL.RequestURI(), Theme: theme(c), Notice: v.notice}
-}
-
-// flash returns what the request before wanted to be said, if it did.
-func (v *visit) flash(c echo.Context) *layout.Flash {
-	if v.site.sessions == nil {
-		return nil
-	}
-	if text := v.site.sessions.GetString(c.Request().Context(), keyFlash); text != "" {
-		return &layout.Flash{Text: text}
-	}
-	return nil
 }
 
 // partial reports whether htmx asks for a part of a page. For a boosted link, and to go back to what it did not keep, it asks
@@ -112,11 +99,8 @@ func vary(c echo.Context) {
 // Redirect sends the browser to another page, a path below the base such as /pricing, with 303. A flash, if it is not
 // empty, is said there.
 func Redirect(c echo.Context, path, flash string) error {
-	if m := of(c).site.sessions; m != nil && flash != "" {
-		m.Put(c.Request().Context(), keyFlash, flash)
-		if err := save(c); err != nil {
-			return err
-		}
+	if flash != "" {
+		setFlash(c, flash)
 	}
 	return c.Redirect(http.StatusSeeOther, string(link.To(c.Request().Context(), path)))
 }
@@ -137,7 +121,7 @@ func Local(path string) string {
 func NotModified(c echo.Context, version string) bool {
 	v := of(c)
 	shell := v.shell(c)
-	if v.flash(c) != nil {
+	if flash(c) != nil {
 		return false // said once
 	}
 	who := ""

@@ -61,6 +61,8 @@ const (
 	checkTimeout      = 5 * time.Second
 	stopTimeout       = 10 * time.Second
 	bodyLimit         = "1M"
+	headerLimit       = 32 << 10 // bytes
+	queryLimit        = 16 << 10 // bytes
 )
 
 // New returns what answers the requests to the main listener.
@@ -142,6 +144,7 @@ func (s *site) newServer(addr string, h http.Handler) *http.Server {
 	return &http.Server{
 		Addr: addr, Handler: h, ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 		ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout,
+		MaxHeaderBytes: headerLimit,
 	}
 }
 

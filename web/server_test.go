@@ -123,6 +123,22 @@ func TestBodyLimit(t *testing.T) {
 	}
 }
 
+func TestHeaderLimit(t *testing.T) {
+	url, _, _ := start(t, nil)
+	for size, want := range map[int]int{20 << 10: 200, 40 << 10: 431} {
+		req, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, url+"/healthz", http.NoBody)
+		req.Header.Set("X-Long", strings.Repeat("x", size))
+		res, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res.Body.Close()
+		if res.StatusCode != want {
+			t.Errorf("%d bytes: %d", size, res.StatusCode)
+		}
+	}
+}
+
 // TestStop: requests under way are answered to their end.
 func TestStop(t *testing.T) {
 	begun, release := make(chan bool), make(chan bool)

@@ -2,13 +2,17 @@ package web
 
 import (
 	"cmp"
+	"encoding/base64"
 	"net/http"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/labstack/echo/v4"
 
 	"ratebook/access"
 	"ratebook/fault"
+	"ratebook/views/layout"
 )
 
 const (
@@ -20,7 +24,6 @@ const (
 const (
 	keyLogin       = "login"
 	keyCredentials = "credentials"
-	keyFlash       = "flash"
 )
 
 // session finds out who asks. A session of someone who is gone, disabled or has other credentials by now ends here. It is
@@ -89,6 +92,9 @@ func SignOut(c echo.Context) error {
 	}
 	c.Set("user", (*access.User)(nil))
 	v.setCookie(c, sessionCookie, "", -1)
+	if flash(c) != nil {
+		v.setCookie(c, flashCookie, "", -1) // it was for who has left
+	}
 	return nil
 }
 
@@ -117,6 +123,34 @@ func (v *visit) setCookie(c echo.Context, name, value string, maxAge int) {
 		Name: name, Value: value, Path: cmp.Or(v.site.base, "/"), MaxAge: maxAge,
 		HttpOnly: true, SameSite: http.SameSiteLaxMode, Secure: v.site.secure(c.Request()),
 	})
+}
+
+const (
+	flashCookie = "flash"
+	flashAge    = 60   // seconds
+	flashMost   = 1000 // bytes
+)
+
+// setFlash has the browser bring a text to the next page. It is not in the session: a page that took it out would write the
+// session, and so bring back one that was signed out of meanwhile.
+func setFlash(c echo.Context, text string) {
+	if len(text) > flashMost {
+		text = strings.ToValidUTF8(text[:flashMost-len("…")], "") + "…"
+	}
+	of(c).setCookie(c, flashCookie, base64.RawURLEncoding.EncodeToString([]byte(text)), flashAge)
+}
+
+// flash returns what the request before wanted to be said, if it did.
+func flash(c echo.Context) *layout.Flash {
+	cookie, err := c.Cookie(flashCookie)
+	if err != nil {
+		return nil
+	}
+	text, err := base64.RawURLEncoding.DecodeString(cookie.Value)
+	if err != nil || len(text) == 0 || len(text) > flashMost || !utf8.Valid(text) {
+		return nil // not ours
+	}
+	return &layout.Flash{Text: string(text)}
 }
 
 // Actor returns the login of who asks, for the audit trail; empty if nobody has signed in.

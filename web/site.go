@@ -42,6 +42,7 @@ type visit struct {
 	timer  *time.Timer // that gives the request up; nil: none does
 	notice *layout.Notice
 	asked  bool // notice is known
+	gone   bool // the client is, before it had its answer
 }
 
 // of returns what belongs to the request; outside of a site, as in some tests, nothing does.
@@ -112,7 +113,7 @@ func (s *site) newEcho() *echo.Echo {
 // becomes an answer inside of what logs and compresses answers, and everything that may fail happens inside of that.
 func (s *site) handler() http.Handler {
 	e := s.newEcho()
-	e.Use(s.begin, s.logged, s.compressed(), s.translated, s.recovered(), s.sameOrigin,
+	e.Use(s.begin, s.logged, s.compressed(), s.translated, s.recovered(), s.sameOrigin, short,
 		middleware.BodyLimit(bodyLimit), parsed, s.timed, s.session)
 
 	s.bare(e, "/healthz", healthz)

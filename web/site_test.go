@@ -595,6 +595,7 @@ func TestClientGone(t *testing.T) {
 	}
 	<-ended
 	f.logs("a client went away")
+	f.logs("route=/wait status=499")
 	if f.log.has("level=ERROR") {
 		t.Error("an error is logged")
 	}
@@ -808,6 +809,122 @@ func TestStatic(t *testing.T) {
 	}
 	if res, body := f.get("/robots.txt"); res.StatusCode != 200 || body != "User-agent: *\nDisallow: /\n" {
 		t.Errorf("%d %s", res.StatusCode, body)
+	}
+}
+
+// TestFlashAfterSignOut: a page that says something does not bring back a session that ended while it was made.
+func TestFlashAfterSignOut(t *testing.T) {
+	begun, release := make(chan bool), make(chan bool)
+	f := newFixture(t, nil, routes(func(r *Router) {
+		r.Tenant.GET("/slow", func(c echo.Context) error {
+			begun <- true
+			<-release
+			return Page(c, http.StatusOK, layout.Page{Title: "Slow"}, say(""))
+		})
+	}))
+	res, _ := f.post("/in/ada", url.Values{"flash": {"Hello there."}})
+	var cookies []string
+	for _, c := range res.Cookies {
+		cookies = append(cookies, c.Name+"="+c.Value)
+		if !c.HttpOnly || c.SameSite != http.SameSiteLaxMode || c.Path != "/" {
+			t.Errorf("got %v", c)
+		}
+	}
+	f.client.Jar, _ = cookiejar.New(nil)
+	signedIn := []string{"Cookie", strings.Join(cookies, "; ")}
+	body := make(chan string)
+	go func() {
+		_, b := f.get("/slow", signedIn...)
+		body <- b
+	}()
+	<-begun
+	if res, _ := f.post("/out", nil, signedIn...); res.StatusCode != 303 {
+		t.Errorf("got %v", res)
+	}
+	release <- true
+	if b := <-body; !strings.Contains(b, "Hello there.") {
+		t.Errorf("got %s", b)
+	}
+	if res, _ := f.get("/tenant", signedIn...); res.StatusCode != 303 {
+		t.Errorf("the session is back: %d", res.StatusCode)
+	}
+}
+
+// TestFlashBounds: a text is cut between two characters, one that we did not write is not shown, and who leaves takes it along.
+func TestFlashBounds(t *testing.T) {
+	f := newFixture(t, nil)
+	f.post("/in/ada", url.Values{"flash": {strings.Repeat("ä", 5000)}})
+	if _, body := f.get("/tenant"); strings.Count(body, "ä") != 498 || !strings.Contains(body, "ä…") {
+		t.Errorf("%d letters: %s", strings.Count(body, "ä"), body)
+	}
+	for _, strange := range []string{"", "%", "_w", strings.Repeat("QUFB", 1000)} {
+		if _, body := f.get("/open", "Cookie", "flash="+strange); strings.Contains(body, "AAA") || strings.Contains(body, "\xff") || !isFull(body) {
+			t.Errorf("%q: %s", strange, body)
+		}
+	}
+	f.post("/in/ada", url.Values{"flash": {"For ada."}})
+	f.post("/out", nil)
+	if _, body := f.get("/open"); strings.Contains(body, "For ada.") {
+		t.Error("another one may read it")
+	}
+}
+
+// TestBreakOffHTTP10: where an answer ends with the connection, one that breaks off does not end like a whole one.
+func TestBreakOffHTTP10(t *testing.T) {
+	f := newFixture(t, nil, routes(func(r *Router) {
+		r.Anyone.GET("/rows.csv", func(c echo.Context) error {
+			Stream(c)
+			for range 1000 {
+				if _, err := io.WriteString(c.Response(), "a row that is somewhat longer\n"); err != nil {
+					return err
+				}
+			}
+			c.Response().Flush()
+			if c.QueryParam("whole") != "" {
+				return nil
+			}
+			return errSecret
+		})
+	}))
+	for _, encoding := range []string{"gzip", "identity"} {
+		for _, query := range []string{"", "?whole=1"} {
+			conn, err := net.Dial("tcp", strings.TrimPrefix(f.url, "http://"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, _ = fmt.Fprintf(conn, "GET /rows.csv%s HTTP/1.0\r\nAccept-Encoding: %s\r\n\r\n", query, encoding)
+			_, err = io.ReadAll(conn)
+			conn.Close()
+			if (err == nil) != (query != "") {
+				t.Errorf("%s%s: %v", encoding, query, err)
+			}
+		}
+	}
+	f.logs("an answer broke off")
+}
+
+// TestLongAddress: a query longer than any of ours is refused in words.
+func TestLongAddress(t *testing.T) {
+	f := newFixture(t, nil)
+	long := "/open?a=" + strings.Repeat("x", queryLimit-2)
+	f.status(long, 200)
+	for _, accept := range []string{"text/html", "application/json", "*/*"} {
+		if res, body := f.get(long+"x", "Accept", accept); res.StatusCode != 414 || !strings.Contains(body, "longer than 16 KB") {
+			t.Errorf("%d %s", res.StatusCode, body)
+		}
+	}
+}
+
+// TestRetry: the link to try again leads nowhere else.
+func TestRetry(t *testing.T) {
+	f := newFixture(t, nil)
+	f.post("/in/ada", nil)
+	f.people.err = errSecret
+	if _, body := f.get("//evil.example/x"); !strings.Contains(body, `href="/">Try again`) {
+		t.Error(body)
+	}
+	if _, body := f.get("/open?a=b"); !strings.Contains(body, `href="/open?a=b">Try again`) {
+		t.Error(body)
 	}
 }
 

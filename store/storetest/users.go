@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"fmt"
+	"sync"
 	"time"
 
 	"ratebook/access"
@@ -36,6 +37,38 @@ var userTests = []test{
 			got = append(got, fmt.Sprint(u.Login, " ", u.Role, " ", u.PasswordHash, " ", !u.Disabled.IsZero()))
 		}
 		e.equal("users", got, []string{"Bob operator hash of Bob false", "ada operator new hash false", "zoë operator hash of zoë true"})
+	}},
+	{"users/first", func(e *env) {
+		e.world(store.Wanted{})
+		stores := []*store.Store{e.s, e.open()}
+		errs := make([]error, 8)
+		var wait sync.WaitGroup
+		for i := range errs { // of several processes at once, one makes the first user
+			wait.Go(func() {
+				errs[i] = stores[i%2].AddFirstUser(e.ctx, access.User{Login: fmt.Sprint("user", i), Role: access.Admin, PasswordHash: "x"}, "set-up")
+			})
+		}
+		wait.Wait()
+		made := 0
+		for _, err := range errs {
+			if err == nil {
+				made++
+			} else {
+				e.refused(err, fault.Conflict, "already")
+			}
+		}
+		users, err := e.s.Users(e.ctx)
+		e.must(err)
+		if made != 1 || len(users) != 1 {
+			e.Errorf("%d were made, there are %d users", made, len(users))
+		}
+		log, err := e.s.Changes(e.ctx, access.ChangeFilter{Limit: 10})
+		e.must(err)
+		if len(log) == 0 || log[0].Actor != "set-up" || log[0].Subject != "user "+users[0].Login {
+			e.Errorf("the trail: %+v", log)
+		}
+		e.must(e.s.AddUser(e.ctx, access.User{Login: "bob", Role: access.Viewer}, "cli:root"))
+		e.refused(e.s.AddFirstUser(e.ctx, access.User{Login: "bob", Role: access.Admin}, "set-up"), fault.Conflict, "not be the first")
 	}},
 	{"users/credentials", func(e *env) {
 		e.world(store.Wanted{})
