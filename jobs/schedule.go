@@ -4,10 +4,10 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"runtime/debug"
 	"time"
 
 	"github.com/go-co-op/gocron/v2"
-	"github.com/google/uuid"
 )
 
 // Job is a piece of recurring work.
@@ -29,9 +29,6 @@ func Run(ctx context.Context, log *slog.Logger, jobs []Job) error {
 		gocron.WithGlobalJobOptions(
 			gocron.WithSingletonMode(gocron.LimitModeReschedule),
 			gocron.WithStartAt(gocron.WithStartImmediately()),
-			gocron.WithEventListeners(gocron.AfterJobRunsWithPanic(func(_ uuid.UUID, name string, recovered any) {
-				log.Error("a job panicked", "job", name, "panic", recovered)
-			})),
 		),
 	)
 	if err != nil {
@@ -39,6 +36,11 @@ func Run(ctx context.Context, log *slog.Logger, jobs []Job) error {
 	}
 	for _, j := range jobs {
 		run := func(ctx context.Context) {
+			defer func() { // a panic that gocron sees ends the process, or makes it run the job twice
+				if p := recover(); p != nil {
+					log.Error("a job panicked and will run again", "job", j.Name, "panic", p, "in", j.Every, "stack", string(debug.Stack()))
+				}
+			}()
 			if err := j.Run(ctx); err != nil && ctx.Err() == nil {
 				log.Error("a job failed and will run again", "job", j.Name, "error", err, "in", j.Every)
 			}
