@@ -25,16 +25,18 @@ func withAndWithoutScript(t *testing.T, journey func(t *testing.T, l look)) {
 func TestFirstRun(t *testing.T) {
 	t.Parallel()
 	begin := time.Now().UTC().Truncate(time.Hour).Add(-6 * time.Hour)
-	source := testserver.Prometheus(t, testserver.OpenMetrics(testserver.Series{
-		Name:    "container_cpu",
-		Labels:  map[string]string{"namespace": "genomics", "pod": "worker-0"},
-		Samples: testserver.Every(5*time.Minute, begin.Add(time.Minute), 6*12, "2"),
-	}))
-	metrics := write(t, "metrics.yml", "metrics:\n  container_cpu: {unit: vcpu, alt_name: cpu, groupby: [pod]}\n")
+	series := func(name string) testserver.Series {
+		return testserver.Series{
+			Name: name, Labels: map[string]string{"namespace": "genomics", "pod": "worker-0"},
+			Samples: testserver.Every(5*time.Minute, begin.Add(time.Minute), 6*12, "2"),
+		}
+	}
+	source := testserver.Prometheus(t, testserver.OpenMetrics(series("container_cpu"), series("container_ram")))
+	metrics := write(t, "metrics.yml", "metrics:\n  container_cpu: {unit: vcpu, alt_name: cpu, groupby: [pod]}\n  container_ram: {unit: GiB, alt_name: ram, groupby: [pod]}\n")
 	withAndWithoutScript(t, func(t *testing.T, l look) {
 		db := kinds["postgres"](t)
 		db.run(t, "migrate", "up")
-		s := db.serve(t, "serve", "--scope-key", "namespace", "--metrics-file", metrics, "--start", begin.Format(time.RFC3339), "--prometheus-url", source.URL)
+		s := db.serve(t, "serve", "--scope-key", "namespace", "--metrics-file", metrics, "--start", begin.Format(time.RFC3339))
 		link := s.wait(t, `(http://\S+/set-up\?token=\S+)`)
 
 		v := visit(t, s.url, l)
@@ -67,22 +69,32 @@ func TestFirstRun(t *testing.T) {
 		v.open(link)
 		v.says("main", "used")
 
-		// usage without a price, which the page names
+		// a price, before anything is collected
+		v.open("/")
+		v.click(`main a[href^="/pricing/rules/new"]`)
+		v.fill("#service", "cpu")
+		v.fill("#cost", "0.25")
+		v.fill("#start", "")
+		v.click("main form button.primary")
+		v.says("main", "0.25 EUR per vcpu")
+		v.keep("first-price")
+		s.stop(t)
+
+		// the source, and with it the first costs; the session goes on
+		s = db.serve(t, "serve", "--scope-key", "namespace", "--start", begin.Format(time.RFC3339), "--prometheus-url", source.URL)
+		v.url = s.url
 		eventually(t, "usage without a price", func() bool {
 			v.open("/pricing")
 			return strings.Contains(v.text("main"), "Set a price")
 		})
 		v.keep("unpriced")
-		v.click(`main a[href*="/pricing/rules/new?"]`)
-		v.fill("#cost", "0.25")
-		v.fill("#start", "")
-		v.click("main form button.primary")
-		v.says("main", "0.25")
-		v.keep("first-price")
-
-		// what has been rated stays; what comes is priced. The last window of the source's samples is due by now or soon
-		v.open("/costs")
+		today := "/costs?begin=" + begin.Format(time.RFC3339) + "&end=" + begin.Add(3*time.Hour).Format(time.RFC3339)
+		eventually(t, "the first costs", func() bool {
+			v.open(today)
+			return v.count("#report tr.total") > 0 && v.total() == "1.5" // 2 vcpu for three hours
+		})
 		v.says("main", "genomics")
+		v.keep("first-costs")
 		v.accessible()
 		db.run(t, "rollups", "verify")
 	})
