@@ -185,6 +185,7 @@ const (
 	NotNumeric   FindingKind = "not_numeric"  // a threshold met a value that is no number
 	RoundedToNil FindingKind = "rounded_to_0" // a price other than 0 rounded to 0
 	Skipped      FindingKind = "skipped"      // samples that are no quantity: NaN, infinite, histograms
+	LabelClash   FindingKind = "label_clash"  // a label has a name that means something else in rules or reports
 	SourceNote   FindingKind = "source_note"  // the source remarked something about the query
 )
 
@@ -221,6 +222,10 @@ type Lease struct {
 	Run      period.Run
 	Attempts int // of the first window, before this one
 	Points   int // of the scope's window before the run; a guess at what the run will bring
+
+	Task          *Task // to do done windows again for; nil: to do them for the first time
+	Config, Rules int64 // for a task: the versions that made all windows of the run
+	Accepted      bool  // metrics without any sample are no failure, an operator said
 }
 
 // LeaseRequest says which windows a worker would take.
@@ -231,6 +236,7 @@ type LeaseRequest struct {
 	Until       time.Time     // unless zero: only windows that begin before
 	Only        []string      // unless empty: only scopes with these ids
 	TriedBefore int64         // unless zero: windows whose last attempt is older than this token, whatever their backoff
+	Again       bool          // windows that wait for a task or a re-check, instead of those that are due or failed
 }
 
 // Outcome is what became of one window of one scope.
@@ -253,4 +259,8 @@ type Batch struct {
 	RulesVersion  int64
 	SourceVersion string
 	Took          time.Duration // to collect
+
+	Task      *Task         // that does the windows again; nil: they are done for the first time
+	Unchanged []Outcome     // windows whose charges stay as they are, since nothing in them would change; they have no Usage
+	Recheck   time.Duration // how long after its end a window is checked again for late usage; 0: never
 }

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"ratebook/money"
+	"ratebook/period"
 )
 
 // ScopeState is how far a scope's usage is charged.
@@ -31,7 +32,57 @@ type Window struct {
 	Rules       int64
 	Took        time.Duration
 	Finished    time.Time
-	Error       string
+	Error       string // why the last attempt failed
+	Task        *int64 // what a done or empty window waits for: a task, or 0 for its late re-check; nil: nothing
+	RedoneBy    int64  // the task that did it last; 0: none
+	Accepted    bool   // an operator said that metrics without any sample are no failure here
+	WaivedBy    string // who waived it, and why
+	WaivedFor   string
+}
+
+// WindowSelection selects windows of the ledger by scope and begin.
+type WindowSelection struct {
+	Scopes []int64 // Scope.Ref; empty: of all scopes
+	Range  period.Range
+}
+
+// WindowDetail is everything that is known of one window.
+type WindowDetail struct {
+	Window
+	Scope         *Scope
+	SourceVersion string    // of the server that answered
+	LeasedBy      string    // who works on the scope; empty: nobody
+	LeasedUntil   time.Time // unless renewed
+	Metrics       []WindowMetric
+	Findings      []Finding // Scope and Window are not set
+	Superseded    []Superseded
+}
+
+// WindowMetric sums a window's charges of one metric.
+type WindowMetric struct {
+	Metric string
+	Unit   string
+	Points int
+	Qty    money.Decimal
+	Amount money.Decimal
+}
+
+// Superseded sums charges of a window that were replaced together, and stay readable.
+type Superseded struct {
+	At            time.Time
+	Task          int64 // that replaced them; 0: none, the window was committed again
+	Config, Rules int64 // versions that had made them
+	Points        int
+	Amount        money.Decimal
+}
+
+// Coverage counts a scope's windows by state in one stretch of time.
+type Coverage struct {
+	Scope  int64 // Scope.Ref
+	Cell   int   // index into the stretches asked for
+	Counts [Empty + 1]int
+	Again  int // of the done and empty ones, those that wait for a task or a re-check
+	Redone int // those that a task or re-check has replaced
 }
 
 // UnpricedUsage is usage of a metric that no rule priced.

@@ -8,13 +8,14 @@ type Area string
 
 // The areas, in the order of the navigation.
 const (
-	Overview Area = "overview"
-	Costs    Area = "costs"
-	Scopes   Area = "scopes"
-	Metrics  Area = "metrics"
-	Pricing  Area = "pricing"
-	Settings Area = "settings"
-	None     Area = "" // pages without navigation, such as sign-in
+	Overview   Area = "overview"
+	Costs      Area = "costs"
+	Scopes     Area = "scopes"
+	Metrics    Area = "metrics"
+	Pricing    Area = "pricing"
+	Processing Area = "processing"
+	Settings   Area = "settings"
+	None       Area = "" // pages without navigation, such as sign-in
 )
 
 // Page is what the layout needs to know of a page.

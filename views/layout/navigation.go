@@ -19,6 +19,7 @@ var places = []place{
 	{Scopes, "Scopes", "/scopes", true},
 	{Metrics, "Metrics", "/metrics", false},
 	{Pricing, "Pricing", "/pricing", false},
+	{Processing, "Processing", "/processing", false},
 	{Settings, "Settings", "/settings", false},
 }
 
