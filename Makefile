@@ -3,7 +3,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unve
 LINT    := go tool -modfile=tools/go.mod golangci-lint
 
 .DEFAULT_GOAL := help
-.PHONY: help build run demo test bench lint fmt gen verify clean
+.PHONY: help build run demo test nightly bench lint fmt gen verify clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,6 +22,11 @@ test: ## Run all tests; as root or with CI=true it first installs the Debian pac
 	go vet ./...
 	@if command -v gcc >/dev/null; then race="-race"; export CGO_ENABLED=1; fi; \
 		set -x; go test $$race -timeout 20m ./...
+
+nightly: ## Run the long form of the tests of failures: 1,000 kills per database, long random sequences
+	@.ci/packages
+	RATEBOOK_NIGHTLY=1 go test -timeout 6h -v -run 'TestCrash|TestStalledWorkers|TestDatabaseRestart|TestMostlyFaultySource|TestFullDisk|TestTaskCrash' ./e2e
+	RATEBOOK_NIGHTLY=1 go test -timeout 3h -rapid.checks 2000 -run 'Random|Conformance|SQLite|Postgres' ./store
 
 bench: ## Measure what docs/performance.md states
 	@.ci/packages

@@ -12,6 +12,7 @@ import (
 
 	"ratebook/access"
 	"ratebook/fault"
+	"ratebook/period"
 	"ratebook/store"
 )
 
@@ -149,14 +150,27 @@ func (c *settingsShow) Run(r *run) error {
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(r.Out, "period     %s\nscope_key  %s\ntimezone   %s\ncurrency   %s\n", store.DurationText(settings.Period), settings.ScopeKey, settings.Zone, settings.Currency)
+		kept := &settings.Retention
+		lines := []struct{ name, value string }{
+			{"period", store.DurationText(settings.Period)}, {"scope_key", settings.ScopeKey}, {"timezone", settings.Zone.String()}, {"currency", settings.Currency},
+			{"keep_charges", kept.Charges.String()}, {"keep_rollups", kept.Rollups.String()},
+		}
+		for _, l := range lines {
+			fmt.Fprintf(r.Out, "%-12s  %s\n", l.name, l.value)
+		}
+		if from := kept.ChargesFrom; !from.IsZero() {
+			fmt.Fprintf(r.Out, "Charges from before %s were dropped.\n", period.Format(from, settings.Zone))
+		}
+		if from := kept.RollupsFrom; !from.IsZero() {
+			fmt.Fprintf(r.Out, "Roll-ups from before %s were dropped.\n", period.Format(from, settings.Zone))
+		}
 		return nil
 	})
 }
 
 type settingsSet struct {
 	databaseFlags
-	Name  string `arg:"" help:"period, scope_key, timezone or currency."`
+	Name  string `arg:"" help:"period, scope_key, timezone, currency, keep_charges or keep_rollups."`
 	Value string `arg:"" help:"The new value."`
 }
 

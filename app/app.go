@@ -42,6 +42,8 @@ type commands struct {
 	Import   importCommand   `cmd:"" help:"Import metrics or rules from a file."`
 	Export   exportCommand   `cmd:"" help:"Export metrics, rules or a cost report."`
 	User     userCommand     `cmd:"" help:"Manage local users. Passwords are read from standard input."`
+	Task     taskCommand     `cmd:"" help:"Do processed windows again: reprocess or re-rate them."`
+	Window   windowCommand   `cmd:"" help:"List windows, retry, waive or accept those that failed."`
 	Settings settingsCommand `cmd:"" help:"Show or change the settings that shape stored data."`
 	Rollups  rollupsCommand  `cmd:"" help:"Check or recompute the roll-ups that reports read."`
 	Version  versionCommand  `cmd:"" help:"Print the version."`

@@ -72,7 +72,12 @@ func (c *demoCommand) Run(r *run) (err error) {
 	}
 	fmt.Fprintf(r.Out, "Rated %d days of sample usage in %.1f s: %d data points of %d scopes.\n",
 		int(began.Sub(e.plan.Start).Hours()/24), time.Since(began).Seconds(), sum.Points, sum.Scopes)
-	return e.run(r, web.Config{Listen: c.Listen, Areas: []web.Area{handlers.NewGallery()}}, func(site, _ string) {
+	work, err := e.work(r, "demo")
+	if err != nil {
+		return err
+	}
+	e.processor.Meter = work.throughput
+	return e.run(r, work, web.Config{Listen: c.Listen, Areas: []web.Area{handlers.NewGallery()}}, func(site, _ string) {
 		fmt.Fprintf(r.Out, "\n  open      %s/\n  login     %s\n  password  %s\n\nCtrl-C ends the demo and removes its database.\n", site, demoLogin, password)
 	})
 }
@@ -102,7 +107,7 @@ func prepareDemo(r *run, s *store.Store, now time.Time) (*engine, *jobs.Summary,
 		e.plan.Start = lastMonth
 	}
 	e.processor = &jobs.Processor{
-		Ledger: s, Catalog: s, Sources: e.sources, Zone: settings.Zone, Holder: holder("demo"), Workers: runtime.NumCPU(), Lease: time.Minute, Log: r.log,
+		Ledger: s, Catalog: s, Tasks: s, Archive: s, Sources: e.sources, Zone: settings.Zone, Holder: holder("demo"), Workers: runtime.NumCPU(), Lease: time.Minute, Log: r.log,
 	}
 	scopes, err := jobs.Discover(ctx, s, e.sources, e.plan, time.Time{}, now)
 	if err != nil {
@@ -111,7 +116,7 @@ func prepareDemo(r *run, s *store.Store, now time.Time) (*engine, *jobs.Summary,
 	if _, err := jobs.PlanWindows(ctx, s, e.plan, now, time.Time{}); err != nil {
 		return nil, nil, err
 	}
-	sum, err := e.processor.Process(ctx, jobs.Work{Once: true}, store.NewToken)
+	sum, err := e.processor.Process(ctx, jobs.Work{Once: true})
 	if err != nil {
 		return nil, nil, err
 	}

@@ -72,11 +72,13 @@ func TestVariables(t *testing.T) {
 				if f.Enum != "" {
 					choices := strings.Split(f.Enum, ",")
 					text = choices[len(choices)-1]
-					want = text
+					if want = text; f.IsSlice() {
+						want = []string{text}
+					}
 				}
 				args := slices.DeleteFunc(line(command), func(s string) bool { return strings.HasPrefix(s, "<") })
 				for range command.Positional {
-					args = append(args, "argument")
+					args = append(args, "1")
 				}
 				for _, other := range flags(command) {
 					if other.Required && other.Name != f.Name {

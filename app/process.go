@@ -26,6 +26,7 @@ type processingFlags struct {
 	Start       string        `placeholder:"TIME" help:"First window of new scopes. Default: the beginning of the billing month."`
 	Workers     int           `help:"How many batches are processed at a time. Default: one for each CPU."`
 	Lease       time.Duration `default:"30s" help:"How long windows stay reserved when their worker dies."`
+	Recheck     time.Duration `name:"recheck-after" placeholder:"DURATION" help:"How long after its end a window is checked for late usage, and charged again if there is any. Default: never."`
 }
 
 // engine is what serve and process share: an open database, the source and the processor.
@@ -44,6 +45,9 @@ func (f *processingFlags) engine(r *run, command string) (e *engine, err error) 
 	}
 	if f.Lease < time.Second {
 		return nil, fault.New(fault.Invalid, "--lease is %s; it must be at least 1s", f.Lease)
+	}
+	if f.Recheck < 0 {
+		return nil, fault.New(fault.Invalid, "--recheck-after is %s; it can't be negative", f.Recheck)
 	}
 	who := holder(command)
 	s, unlock, err := f.openWorker(r, who)
@@ -84,7 +88,8 @@ func (f *processingFlags) engine(r *run, command string) (e *engine, err error) 
 		workers = runtime.NumCPU()
 	}
 	e.processor = &jobs.Processor{
-		Ledger: s, Catalog: s, Sources: e.sources, Zone: settings.Zone, Holder: who, Workers: workers, Lease: f.Lease, Log: r.log,
+		Ledger: s, Catalog: s, Tasks: s, Archive: s, Sources: e.sources, Zone: settings.Zone, Holder: who, Workers: workers,
+		Lease: f.Lease, Recheck: f.Recheck, Patience: databasePatience, Log: r.log,
 	}
 	return e, nil
 }
@@ -114,6 +119,9 @@ func readInput(file string) ([]byte, error) {
 	}
 	return content, nil
 }
+
+// databasePatience is how long process goes on trying while the database does not answer.
+const databasePatience = time.Minute
 
 type processCommand struct {
 	processingFlags
@@ -151,7 +159,7 @@ func (c *processCommand) Run(r *run) error {
 	if err != nil {
 		return err
 	}
-	sum, err := e.processor.Process(r.ctx, work, store.NewToken)
+	sum, err := e.processor.Process(r.ctx, work)
 	if err != nil {
 		return err
 	}

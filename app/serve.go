@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"ratebook/jobs"
-	"ratebook/store"
 )
 
 // How often serve looks whether there is something to do.
@@ -16,6 +15,8 @@ const (
 	discoverEvery = 10 * time.Minute
 	planEvery     = time.Minute
 	processEvery  = 5 * time.Second
+	previewEvery  = 5 * time.Second
+	retainEvery   = 24 * time.Hour
 )
 
 type serveCommand struct {
@@ -51,24 +52,51 @@ func (c *serveCommand) serve(r *run) error {
 		return err
 	}
 	defer e.close()
-	monitor := newMonitoring(e.store)
-	e.processor.Meter = monitor
+	work, err := e.work(r, "serve")
+	if err != nil {
+		return err
+	}
+	monitor := newMonitoring(e.store, e.settings.Currency, e.sourceNames(), work.scheduler.Jobs)
+	e.processor.Meter = jobs.Meters{monitor, work.throughput}
 	if len(e.sources) == 0 {
 		r.log.Warn("no source is configured, so nothing is collected; set --prometheus-url")
 	}
 	config.Listen, config.Drain = c.Listen, c.Drain
 	config.MetricsListen, config.MetricsToken, config.Metrics = c.MetricsListen, token, monitor.handler()
-	return e.run(r, config, func(site, link string) {
+	return e.run(r, work, config, func(site, link string) {
 		if link != "" {
 			fmt.Fprintf(r.Err, "\nThere are no users yet. Whoever opens this link within an hour becomes the first administrator:\n\n  %s%s\n\n", site, link)
 		}
 	})
 }
 
-// jobs is what serve does by itself.
+// work is what a process does by itself, and how it is doing.
+type work struct {
+	name       string // of the process
+	scheduler  *jobs.Scheduler
+	throughput *jobs.Throughput
+}
+
+// work returns what the command does by itself.
+func (e *engine) work(r *run, command string) (*work, error) {
+	scheduler, err := jobs.NewScheduler(r.log, e.jobs(r))
+	return &work{name: holder(command), scheduler: scheduler, throughput: jobs.NewThroughput(time.Now)}, err
+}
+
+func (e *engine) sourceNames() (names []string) {
+	for _, s := range e.sources {
+		names = append(names, s.Name)
+	}
+	return names
+}
+
+// jobs is what serve does by itself. Without a source it leaves windows to processes that have one.
 func (e *engine) jobs(r *run) []jobs.Job {
+	retain := jobs.Job{Name: "drop old charges", Every: retainEvery, Run: func(ctx context.Context) error {
+		return jobs.Retain(ctx, e.store, time.Now(), r.log)
+	}}
 	if len(e.sources) == 0 {
-		return nil
+		return []jobs.Job{retain}
 	}
 	var mu sync.Mutex // discovery and planning are jobs of their own, and both end in planned windows
 	var discovered time.Time
@@ -97,11 +125,13 @@ func (e *engine) jobs(r *run) []jobs.Job {
 		}},
 		{Name: "plan windows", Every: planEvery, Run: plan},
 		{Name: "process windows", Every: processEvery, Run: func(ctx context.Context) error {
-			sum, err := e.processor.Process(ctx, jobs.Work{}, store.NewToken)
-			if sum.Done+sum.Empty+sum.Failed > 0 {
-				r.log.Info("processed windows", "done", sum.Done, "empty", sum.Empty, "failed", sum.Failed, "points", sum.Points, "amount", sum.Amount)
+			sum, err := e.processor.Process(ctx, jobs.Work{})
+			if sum.Done+sum.Empty+sum.Failed+sum.Redone > 0 {
+				r.log.Info("processed windows", "done", sum.Done, "empty", sum.Empty, "failed", sum.Failed, "redone", sum.Redone, "points", sum.Points, "amount", sum.Amount)
 			}
 			return err
 		}},
+		{Name: "compute dry runs", Every: previewEvery, Run: e.processor.Previews},
+		retain,
 	}
 }

@@ -244,7 +244,7 @@ func TestServeMetrics(t *testing.T) {
 		if c.code == 401 && (body != "Unauthorized\n" || !strings.HasPrefix(head.Get("WWW-Authenticate"), "Bearer ")) {
 			t.Errorf("%s with %q: %q %v", c.url, c.header, body, head)
 		}
-		if c.code == 200 && !strings.Contains(body, "\nratebook_oldest_open_window_age_seconds 0\n") {
+		if c.code == 200 && !strings.Contains(body, "\nratebook_windows_open{state=\"failed\"} 0\n") {
 			t.Errorf("%s: %s", c.url, body)
 		}
 	}

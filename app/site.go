@@ -12,7 +12,7 @@ import (
 
 	"ratebook/fault"
 	"ratebook/handlers"
-	"ratebook/jobs"
+	"ratebook/metering"
 	"ratebook/web"
 )
 
@@ -51,7 +51,7 @@ func (f *siteFlags) config() (c web.Config, err error) {
 
 // run serves pages and works on windows until it is told to stop. It fills in what does not come from flags. listening is
 // told the address of the pages; link is the path of the page that makes the first user, where there is none yet.
-func (e *engine) run(r *run, c web.Config, listening func(site, link string)) error {
+func (e *engine) run(r *run, w *work, c web.Config, listening func(site, link string)) error {
 	users, err := e.store.Users(r.ctx)
 	if err != nil {
 		return err
@@ -64,6 +64,10 @@ func (e *engine) run(r *run, c web.Config, listening func(site, link string)) er
 	overview := handlers.NewOverview(e.store, e.settings, e.plan.WaitPeriods, time.Now, r.log)
 	c.Areas = append(c.Areas, setUp, overview)
 	c.Areas = append(c.Areas, e.areas(r)...)
+	worker := handlers.Worker{
+		Name: w.name, Collects: len(e.sources) > 0, Jobs: w.scheduler, Throughput: func() metering.Throughput { return w.throughput.Last(time.Now()) },
+	}
+	c.Areas = append(c.Areas, handlers.NewProcessing(e.store, worker, e.settings, e.plan.WaitPeriods, time.Now, r.log))
 	c.Notice = overview.Notice
 	c.Sessions, c.Users = e.store.Sessions(), e.store
 	c.Checks = []web.Check{
@@ -79,7 +83,7 @@ func (e *engine) run(r *run, c web.Config, listening func(site, link string)) er
 		listening(siteURL(c, addr), link)
 	}
 	group, ctx := errgroup.WithContext(r.ctx)
-	group.Go(func() error { return jobs.Run(ctx, r.log, e.jobs(r)) })
+	group.Go(func() error { return w.scheduler.Run(ctx) })
 	group.Go(func() error { return web.Serve(ctx, c) })
 	return group.Wait()
 }
@@ -110,6 +114,9 @@ func (e *engine) areas(r *run) []web.Area {
 		handlers.NewScopes(s, settings, wait, time.Now, r.log),
 		handlers.NewMetrics(s, settings, wait, time.Now, r.log),
 		handlers.NewPricing(s, s, settings, time.Now),
+		handlers.NewCoverage(s, s, queries{s}, settings, wait, time.Now, r.log),
+		handlers.NewTasks(s, s, s, settings, wait, time.Now, r.log),
+		handlers.NewFindings(s, settings, time.Now),
 		handlers.NewSettings(s, settings),
 		handlers.NewSearch(s, settings, time.Now),
 	}

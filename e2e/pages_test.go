@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"net/http"
@@ -8,6 +9,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/chromedp/chromedp"
 )
@@ -51,6 +53,22 @@ var pagesOfDemo = map[string]string{
 	"price-change":     "",
 	"price-delete":     "",
 	"pricing-changes":  "/pricing/changes",
+	"processing":       "/processing",
+	"coverage":         "/processing/coverage",
+	"coverage-year":    "/processing/coverage?zoom=year",
+	"coverage-quarter": "/processing/coverage?zoom=quarter",
+	"coverage-day":     "/processing/coverage?zoom=day",
+	"coverage-none":    "/processing/coverage?q=nobody",
+	"window":           "",
+	"tasks":            "/processing/tasks",
+	"tasks-none":       "/processing/tasks?state=cancelled",
+	"task-new":         "/processing/tasks/new",
+	"task-new-filled":  "/processing/tasks/new?kind=re-rate&scope=genomics&range=this-month",
+	"task-previewed":   "",
+	"task-finished":    "",
+	"findings":         "/processing/findings",
+	"findings-days":    "/processing/findings?range=last-30-days",
+	"findings-wrong":   "/processing/findings?from=nonsense",
 	"settings":         "/settings",
 	"settings-changes": "/settings/changes",
 	"password":         "/settings/password",
@@ -59,12 +77,46 @@ var pagesOfDemo = map[string]string{
 	"gallery":          "/dev/views",
 }
 
+// withTasks changes two prices of the last days, and has one of them re-rated and the other looked at in a dry run. It returns
+// the paths of both tasks.
+func (s *site) withTasks(t *testing.T, login, password string) (paths map[string]string) {
+	t.Helper()
+	paths = map[string]string{}
+	v := visit(t, s.url, look{})
+	v.signIn(login, password)
+	for _, task := range []struct{ page, metric, cost, button, state string }{
+		{"task-finished", "volume", "0.0009", `button[name="now"]`, "finished"},
+		{"task-previewed", "gpu", "1.75", "button.primary", "waits to be started"},
+	} {
+		v.changePrice(task.metric, task.cost, time.Now().UTC().AddDate(0, 0, -4))
+		v.open("/processing/tasks/new?kind=re-rate&range=this-month")
+		v.fill("#reason", "The price of "+task.metric+" was put in too late.")
+		v.click("#task-form " + task.button)
+		paths[task.page] = v.where()
+		v.says("#task .badge", task.state)
+	}
+	return paths
+}
+
+// changePrice gives the first rule of a metric another cost from a day on.
+func (v *visitor) changePrice(metric, cost string, from time.Time) {
+	v.t.Helper()
+	v.open("/pricing?metric=" + metric)
+	v.click(`main table a[href^="/pricing/rules/"]:not([href*="/new"]):not([href$="/change"])`)
+	v.click(`main a.primary[href$="/change"]`)
+	v.fill("#cost", cost)
+	v.fill("#start", from.Format(time.DateOnly)+"T00:00")
+	v.click("main form button.primary")
+	v.says("#flash", cost)
+}
+
 // TestPages opens every page at 1280 and 390 px, light and dark: the browser has nothing to complain about, neither has the
 // accessibility checker, and nothing is wider than the window.
 func TestPages(t *testing.T) {
 	t.Parallel()
 	s, login, password := demo(t)
 	t.Run("looks", func(t *testing.T) {
+		paths := s.withTasks(t, login, password)
 		for _, width := range []int64{1280, 390} {
 			for _, dark := range []bool{false, true} {
 				name := fmt.Sprintf("%d-%s", width, map[bool]string{false: "light", true: "dark"}[dark])
@@ -81,10 +133,14 @@ func TestPages(t *testing.T) {
 					rule := v.attribute(`main a[href^="/pricing/rules/"]:not([href*="/new"]):not([href$="/change"])`, "href")
 					v.open("/metrics")
 					metric := v.attribute(`main a[href^="/metrics/"]`, "href")
-					paths := map[string]string{"metric": metric, "price": rule, "price-change": rule + "/change", "price-delete": rule + "/delete"}
+					v.open("/processing/coverage?zoom=day")
+					own := map[string]string{
+						"metric": metric, "price": rule, "price-change": rule + "/change", "price-delete": rule + "/delete",
+						"window": v.attribute(".map td a", "href"),
+					}
 					for page, path := range pagesOfDemo {
 						if path == "" {
-							path = paths[page]
+							path = cmp.Or(own[page], paths[page])
 						}
 						v.open(path)
 						v.keep(page)

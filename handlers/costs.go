@@ -38,6 +38,8 @@ type CostsCatalog interface {
 	// Configuration returns the metrics as of a version; 0 is the latest.
 	Configuration(ctx context.Context, version int64) (*metering.Configuration, error)
 	ScopeStates(ctx context.Context) ([]metering.ScopeState, error)
+	// Retention returns since when charges and roll-ups are kept.
+	Retention(ctx context.Context) (metering.Retention, error)
 }
 
 // Costs is the cost report: a page, and the same as files.
@@ -100,13 +102,14 @@ const (
 // costsRequest is one request for the page or its suggestions.
 type costsRequest struct {
 	*costsQuestion
-	user    *access.User
-	typed   url.Values
-	wrong   []fault.Field
-	metrics []*metering.Metric
-	states  []metering.ScopeState // of the scopes that the user may see
-	names   map[string]string     // of scopes, by id; none of those without one
-	version int64                 // of the metrics
+	user      *access.User
+	typed     url.Values
+	wrong     []fault.Field
+	metrics   []*metering.Metric
+	states    []metering.ScopeState // of the scopes that the user may see
+	names     map[string]string     // of scopes, by id; none of those without one
+	version   int64                 // of the metrics
+	retention metering.Retention
 }
 
 // read reads the request and what is known of what it asks for.
@@ -122,6 +125,9 @@ func (h *Costs) read(c echo.Context) (*costsRequest, error) {
 		return nil, err
 	}
 	r.metrics, r.version = configuration.Metrics, configuration.Version
+	if r.retention, err = h.catalog.Retention(c.Request().Context()); err != nil {
+		return nil, err
+	}
 	states, err := h.catalog.ScopeStates(c.Request().Context())
 	if err != nil {
 		return nil, err
@@ -177,6 +183,13 @@ func (h *Costs) show(c echo.Context) error {
 	}
 	if err != nil {
 		problem, ok := errors.AsType[*fault.Error](err)
+		if ok && problem.Kind == fault.Invalid { // the question is well-formed: what it needs is not kept any more
+			r.refuse(problem)
+			header := c.Response().Header()
+			header.Set("Cache-Control", "no-store")
+			header.Del("ETag")
+			return web.Page(c, http.StatusUnprocessableEntity, page, pages.CostsBody(h.face(r)), pages.CostsFragment)
+		}
 		if !ok || problem.Kind != fault.Unavailable || c.Request().Context().Err() != nil { // time is up for a page, too
 			return err
 		}
@@ -192,12 +205,31 @@ func (h *Costs) show(c echo.Context) error {
 	return web.Page(c, status, page, pages.CostsBody(view), pages.CostsFragment)
 }
 
+// refuse says beside a control why a well-formed question can't be answered.
+func (r *costsRequest) refuse(problem *fault.Error) {
+	name := "range"
+	if r.divided && r.bucket == period.Hour {
+		name = "bucket"
+	}
+	r.wrong = append(r.wrong, fault.Field{Name: name, Message: problem.Message})
+}
+
 // mostByHour is how many points a report divides into hours without being asked to: hours are summed from single charges.
 const mostByHour = 100_000
 
-// suit divides a range of a day or two into days, not hours, if it has so many points that hours would take their time.
+// suit divides a range of a day or two into days, not hours, if it has so many points that hours would take their time, or
+// if there are only days of it left.
 func (h *Costs) suit(ctx context.Context, r *costsRequest) {
 	if r.divided || r.bucket != period.Hour || len(r.wrong) > 0 {
+		return
+	}
+	byDay := func() {
+		q := *r.costsQuestion
+		q.bucket = period.Day
+		r.costsQuestion = &q
+	}
+	if r.span.Begin.Before(r.retention.ChargesFrom) {
+		byDay()
 		return
 	}
 	query, ok := r.ask(r.user, func(q *costs.Query) {
@@ -212,9 +244,7 @@ func (h *Costs) suit(ctx context.Context, r *costsRequest) {
 	}
 	total, err := h.few.Report(ctx, query, func(costs.Row) error { return nil })
 	if err == nil && total.Points > mostByHour { // an error comes back with the report itself
-		q := *r.costsQuestion
-		q.bucket = period.Day
-		r.costsQuestion = &q
+		byDay()
 	}
 }
 

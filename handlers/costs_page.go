@@ -451,6 +451,9 @@ func (h *Costs) lastCharged(ctx context.Context, r *costsRequest) (last period.R
 	query, _ := r.ask(r.user, func(q *costs.Query) {
 		q.Range = period.Range{Begin: h.now().AddDate(-20, 0, 0).Truncate(time.Second), End: h.now().AddDate(1, 0, 0).Truncate(time.Second)}
 		q.Range.Begin, q.Range.End = period.Month.Start(q.Range.Begin, h.settings.Zone), period.Month.Start(q.Range.End, h.settings.Zone)
+		if q.Range.Begin.Before(r.retention.RollupsFrom) {
+			q.Range.Begin = r.retention.RollupsFrom
+		}
 		q.Bucket, q.Groups = period.Month, nil
 	})
 	_, err = h.few.Report(ctx, query, func(row costs.Row) error {

@@ -50,7 +50,10 @@ type fakeCosts struct {
 	report        func(ctx context.Context, q *costs.Query, yield func(costs.Row) error) (costs.Total, error) // nil: of charges
 	configuration error
 	reading       func() // runs after the states were read
+	kept          metering.Retention
 }
+
+func (f *fakeCosts) Retention(context.Context) (metering.Retention, error) { return f.kept, nil }
 
 func (f *fakeCosts) Report(ctx context.Context, q *costs.Query, yield func(costs.Row) error) (costs.Total, error) {
 	f.asked = append(f.asked, *q)
@@ -701,4 +704,48 @@ func nextPage(doc *goquery.Document) (href string) {
 		}
 	})
 	return href
+}
+
+// TestCostsDropped asks for what is not kept any more: the reason stands beside a control, and a day of which no hours are
+// left is shown as a whole.
+func TestCostsDropped(t *testing.T) {
+	f := newFakeCosts()
+	november := period.StartOf(time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC), berlinZone)
+	f.kept.ChargesFrom, f.kept.RollupsFrom = november, period.StartOf(time.Date(2026, 10, 1, 0, 0, 0, 0, time.UTC), berlinZone)
+	f.report = func(ctx context.Context, q *costs.Query, yield func(costs.Row) error) (costs.Total, error) {
+		switch {
+		case q.Range.Begin.Before(f.kept.RollupsFrom):
+			return costs.Total{}, fault.New(fault.Invalid, "too early")
+		case q.Bucket == period.Hour && q.Range.Begin.Before(november):
+			return costs.Total{}, fault.New(fault.Invalid, "too fine")
+		}
+		f.report, f.charges = nil, slices.DeleteFunc(f.charges, func(c costsCharge) bool { return c.at.Before(f.kept.RollupsFrom) })
+		return f.Report(ctx, q, yield)
+	}
+	ask := f.report
+	b := costsAs(t, costsSite(t, newTestCosts(f)), "viewer")
+	for path, want := range map[string]string{
+		"/costs?from=2026-10-20&to=2026-10-24&bucket=hour": "#bucket-error",
+		"/costs?from=2026-09-20&to=2026-10-20":             "#range-error",
+		"/costs/values?range=this-year&fkey=metric":        "#range-error",
+	} {
+		f.report = ask
+		doc := b.page(path, http.StatusUnprocessableEntity)
+		if text := doc.Find(want).Text(); !strings.Contains(text, "too ") || doc.Find(".table-wrap").Length() > 0 {
+			t.Errorf("%s: %q at %s", path, text, want)
+		}
+	}
+	f.report = ask
+	b.page("/costs?from=2026-10-20&to=2026-10-20", http.StatusOK)
+	f.report = ask
+	b.page("/costs?from=2026-11-20&to=2026-11-20&bucket=hour", http.StatusOK)
+	f.report = ask
+	if w := b.get("/costs.csv?from=2026-10-20&to=2026-10-20&bucket=hour"); w.Code != http.StatusUnprocessableEntity || !strings.Contains(w.Body.String(), "Too fine") {
+		t.Errorf("a file: %d %s", w.Code, w.Body)
+	}
+	f.report = func(ctx context.Context, q *costs.Query, yield func(costs.Row) error) (costs.Total, error) {
+		f.report = ask // for what was charged last
+		return costs.NewGrouper(q, f.zone, yield).Close()
+	}
+	b.page("/costs?from=2026-10-20&to=2026-10-20", http.StatusOK) // nothing there, and it leads to what was charged last
 }

@@ -1,6 +1,7 @@
 package handlers
 
 import (
+	"errors"
 	"net/http"
 	"slices"
 	"strings"
@@ -8,6 +9,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"ratebook/costs"
+	"ratebook/fault"
 	"ratebook/period"
 	"ratebook/views/layout"
 	"ratebook/views/pages"
@@ -34,7 +36,12 @@ func (h *Costs) suggest(c echo.Context) error {
 	}
 	if key != "" && key != costs.AttributePrefix {
 		v.Key = costsLabel(key)
-		if err := h.values(c, r, key, v); err != nil {
+		err := h.values(c, r, key, v)
+		if problem, ok := errors.AsType[*fault.Error](err); ok && problem.Kind == fault.Invalid {
+			r.refuse(problem)
+			return web.Page(c, http.StatusUnprocessableEntity, page, pages.CostsBody(h.face(r)))
+		}
+		if err != nil {
 			return err
 		}
 	}

@@ -71,16 +71,14 @@ func (c *calendar) attention(states []metering.ScopeState) *layout.Notice {
 		}
 	}
 	var parts []string
-	line := &layout.Notice{Path: "/scopes?state=" + lagging}
 	if windows > 0 {
 		parts = append(parts, pages.Many(windows, "window", "windows")+" failed")
-		line.Path = "/scopes?state=" + failing
 	}
 	if behind > 0 {
 		parts = append(parts, pages.Many(behind, "scope lags", "scopes lag")+" by more than "+format.Duration(c.mostLag()))
 	}
-	if line.Text = strings.Join(parts, " · "); line.Text == "" {
+	if len(parts) == 0 {
 		return nil
 	}
-	return line
+	return &layout.Notice{Text: strings.Join(parts, " · "), Path: "/processing"}
 }

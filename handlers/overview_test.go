@@ -40,6 +40,7 @@ type ledgerStore struct {
 	users   []access.User
 	changes []access.Change
 	miss    []metering.UnpricedUsage
+	kept    metering.Retention
 	broken  map[string]error // by method
 	version string
 	panics  bool // in Report
@@ -52,6 +53,10 @@ type monthCharge struct {
 	scope, metric string
 	begin         time.Time
 	cost          string
+}
+
+func (s *ledgerStore) Retention(context.Context) (metering.Retention, error) {
+	return s.kept, s.ask("Retention")
 }
 
 func (s *ledgerStore) ask(method string) error {
@@ -659,8 +664,8 @@ func TestNotice(t *testing.T) {
 		failed int
 		want   string
 	}{
-		{0, "1 scope lags by more than 4 h /scopes?state=lagging"},
-		{14, "14 windows failed · 1 scope lags by more than 4 h /scopes?state=failed"},
+		{0, "1 scope lags by more than 4 h /processing"},
+		{14, "14 windows failed · 1 scope lags by more than 4 h /processing"},
 	} {
 		s.store.states[2].Failed = c.failed
 		s.now = s.now.Add(10 * time.Second)

@@ -13,14 +13,16 @@ import (
 	"ratebook/web"
 )
 
-// New shows the form of a new rule: empty but for the metric that is asked for, like a rule that has ended, or, as a
-// preview, with what was typed.
+// New shows the form of a new rule: empty but for the metric, field and value that are asked for, like a rule that has ended,
+// or, as a preview, with what was typed.
 func (h *Pricing) New(c echo.Context) error {
 	p, err := h.load(c.Request().Context())
 	if err != nil {
 		return err
 	}
-	form := rating.Form{Kind: string(rating.Mapping), Type: string(rating.Flat), Service: c.QueryParam("metric")}
+	form := rating.Form{
+		Kind: string(rating.Mapping), Type: string(rating.Flat), Service: c.QueryParam("metric"), Field: c.QueryParam("field"), Value: c.QueryParam("value"),
+	}
 	switch from := c.QueryParam("from"); {
 	case previews(c):
 		form = ruleForm(c)

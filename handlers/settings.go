@@ -20,6 +20,7 @@ import (
 type SettingsStore interface {
 	Users(ctx context.Context) ([]access.User, error)
 	Changes(ctx context.Context, f access.ChangeFilter) ([]access.Change, error)
+	Retention(ctx context.Context) (metering.Retention, error)
 }
 
 // Settings is the area of accounts and of what shapes stored data.
@@ -49,10 +50,18 @@ func (h *Settings) Show(c echo.Context) error {
 	if user.ReadsAll() {
 		v.Stored = []pages.Setting{
 			{Name: "period", Value: periodText(h.settings.Period), Means: "the length of a window", Change: "for windows that are not planned yet; restart the workers after it"},
-			{Name: "timezone", Value: h.settings.Zone.String(), Means: "the billing zone: where days and months begin", Change: "recomputes all roll-ups; stop serve and process before it"},
+			{Name: "timezone", Value: h.settings.Zone.String(), Means: "the billing zone: where days and months begin", Change: "recomputes all roll-ups; stop serve and process before it; not once charges were dropped"},
 			{Name: "currency", Value: h.settings.Currency, Means: "of all amounts", Change: "only before there are charges"},
 			{Name: "scope_key", Value: h.settings.ScopeKey, Means: "the label that names a scope", Change: "only before there are scopes"},
 		}
+		kept, err := h.store.Retention(c.Request().Context())
+		if err != nil {
+			return err
+		}
+		v.ChargesFrom, v.RollupsFrom = kept.ChargesFrom, kept.RollupsFrom
+		v.Stored = append(v.Stored,
+			pages.Setting{Name: "keep_charges", Value: kept.Charges.String(), Means: "how many whole billing months before the current one charges and windows are kept", Change: "older ones are dropped within a day, and do not come back"},
+			pages.Setting{Name: "keep_rollups", Value: kept.Rollups.String(), Means: "the same of their sums by day and month, from which reports are made", Change: "older ones are dropped within a day; not shorter than keep_charges"})
 	}
 	if user.May(access.Admin) {
 		users, err := h.store.Users(c.Request().Context())

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"ratebook/access"
+	"ratebook/metering"
 )
 
 func TestSettings(t *testing.T) {
@@ -20,6 +21,13 @@ func TestSettings(t *testing.T) {
 	s.user = &access.User{Login: "ada", Role: access.Admin}
 	s.get("/settings").ok().says("ada", "admin: may do everything", "Change your password", "30m", "Europe/Berlin", "EUR", "project_id", "ratebook settings set NAME VALUE",
 		"1 Feb 2026, 00:30", "disabled", "may sign in", "ratebook user disable LOGIN", "ratebook user scopes LOGIN", "See all changes").lacks("secret", "<b>")
+	s.get("/settings").ok().says("keep_charges", "forever").lacks("Charges and windows from before")
+	s.store.kept = metering.Retention{Charges: 13, Rollups: 36, ChargesFrom: at("2025-10-31 23:00")}
+	s.get("/settings").ok().says("13 months", "36 months", "from before 1 Nov 2025, 00:00 were dropped; reports of earlier times are made from sums of whole days.")
+	s.store.kept.RollupsFrom = at("2023-11-30 23:00")
+	s.get("/settings").ok().says("sums of whole days, which begin with 1 Dec 2023, 00:00")
+	s.store.kept.RollupsFrom = s.store.kept.ChargesFrom
+	s.get("/settings").ok().says("so were their sums")
 	s.user = &access.User{Login: "olga", Role: access.Operator}
 	s.get("/settings").ok().says("Stored settings").lacks("ratebook user", "/settings/changes", "tom")
 	s.user = tenant

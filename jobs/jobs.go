@@ -14,11 +14,24 @@ import (
 
 // Ledger hands out windows to process and takes what became of them.
 type Ledger interface {
+	Token(ctx context.Context) (int64, error)
 	Lease(ctx context.Context, r metering.LeaseRequest) ([]metering.Lease, error)
 	Renew(ctx context.Context, token int64, scopes []*metering.Scope, d time.Duration) (held bool, err error)
 	Release(ctx context.Context, token int64, scopes []*metering.Scope) error
 	Commit(ctx context.Context, b *metering.Batch) error
 	Pending(ctx context.Context, r metering.LeaseRequest) (bool, error)
+}
+
+// Tasks are what somebody asked to be done again.
+type Tasks interface {
+	AdvanceTasks(ctx context.Context) error
+	NextPreview(ctx context.Context, holder string, d time.Duration) (*metering.Preview, error)
+	SavePreview(ctx context.Context, p *metering.Preview, r *metering.PreviewResult) error
+}
+
+// Archive returns the charges that windows have: one Usage for each series, more if there are equal points, samples by window.
+type Archive interface {
+	Charges(ctx context.Context, scopes []*metering.Scope, run period.Run) ([]metering.Usage, error)
 }
 
 // Catalog knows what to collect and how to price it. Version 0 is the latest.
@@ -35,7 +48,8 @@ type Planner interface {
 	Plan(ctx context.Context, length time.Duration, horizon time.Time) (planned int64, err error)
 }
 
-// Collector fetches usage from a source. An error that wraps metering.ErrTooMuch asks for a smaller question.
+// Collector fetches usage from a source. An error that wraps metering.ErrTooMuch asks for a smaller question, one that wraps
+// metering.ErrQuestion a question about something else.
 type Collector interface {
 	Collect(ctx context.Context, r *metering.Request) (*metering.Collection, error)
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -19,33 +20,70 @@ import (
 	"ratebook/period"
 )
 
-// Processor collects, rates and commits windows. One Processor serves any number of calls, one after the other.
+// Processor collects, rates and commits windows, for the first time and again. It serves any number of calls at once.
 type Processor struct {
-	Ledger  Ledger
-	Catalog Catalog
-	Sources []Source
-	Zone    *time.Location // the billing zone
-	Holder  string         // who we are, on our leases
-	Workers int            // how many batches at a time
-	Lease   time.Duration  // how long windows stay ours after we die
-	Log     *slog.Logger
-	Meter   Meter // may be nil
+	Ledger   Ledger
+	Catalog  Catalog
+	Tasks    Tasks
+	Archive  Archive
+	Sources  []Source
+	Zone     *time.Location // the billing zone
+	Holder   string         // who we are, on our leases
+	Workers  int            // how many batches at a time
+	Lease    time.Duration  // how long windows stay ours after we die
+	Recheck  time.Duration  // how long after its end a window is checked for late usage; 0: never
+	Patience time.Duration  // how long dry runs and Work.Once go on trying while the database does not answer
+	Log      *slog.Logger
+	Meter    Meter // may be nil
 
-	rater rater
+	rater  rater
+	health health
 }
 
-// Meter counts what is processed, for monitoring.
+// Meter is told what happens, for monitoring.
 type Meter interface {
-	Batch(windows, points int, took time.Duration)
-	Failed(windows int)
+	Committed(b *metering.Batch, took time.Duration)
+	SourceFailed(source string)
+	DatabaseFailed()
+}
+
+// Meters tells each of several.
+type Meters []Meter
+
+// Committed is told of a batch that was committed, took after its collection began.
+func (all Meters) Committed(b *metering.Batch, took time.Duration) {
+	for _, m := range all {
+		m.Committed(b, took)
+	}
+}
+
+// SourceFailed is told of a question that a source has not answered.
+func (all Meters) SourceFailed(source string) {
+	for _, m := range all {
+		m.SourceFailed(source)
+	}
+}
+
+// DatabaseFailed is told that the database has interrupted the work.
+func (all Meters) DatabaseFailed() {
+	for _, m := range all {
+		m.DatabaseFailed()
+	}
+}
+
+func (p *Processor) meter() Meter {
+	if p.Meter == nil {
+		return Meters(nil)
+	}
+	return p.Meter
 }
 
 // Work says which windows to process.
 type Work struct {
 	Until time.Time // unless zero: only windows that begin before
 	Only  []string  // unless empty: only scopes with these ids
-	// Once tries every open window once, whatever its backoff, and waits for those that other workers have. Else windows are
-	// taken as they are due, and those of others are left to them.
+	// Once tries every open window once, whatever its backoff, and waits for those that other workers have, and for the database
+	// while it is away. Else windows are taken as they are due, and those of others are left to them.
 	Once bool
 }
 
@@ -55,56 +93,157 @@ const (
 	firstScopes = 8               // a batch's scopes, before we know how many points they have
 	mostScopes  = 1000
 	handPoll    = 100 * time.Millisecond // how often to look whether others have finished
+
+	firstPause   = time.Second // before asking a database again that does not answer
+	longestPause = 8 * time.Second
 )
 
-// Process processes windows until there are none, and sums up what it did. Windows that fail are part of the summary, not
-// an error; an error says that the ledger itself can't be worked with.
-func (p *Processor) Process(ctx context.Context, work Work, newToken func() int64) (*Summary, error) {
-	sum := newSummary()
-	request := metering.LeaseRequest{Holder: p.Holder, For: p.Lease, Until: work.Until, Only: work.Only}
+// round is what the workers of one call share.
+type round struct {
+	request metering.LeaseRequest
+	once    bool
+	size    *batchSize
+	sum     *Summary
+}
+
+// Process processes windows until there are none, those that were never done first, and sums up what it did. Windows that
+// fail are part of the summary, not an error; an error says that the ledger itself can't be worked with.
+func (p *Processor) Process(ctx context.Context, work Work) (*Summary, error) {
+	r := &round{
+		request: metering.LeaseRequest{Holder: p.Holder, For: p.Lease, Until: work.Until, Only: work.Only},
+		once:    work.Once, size: &batchSize{scopes: firstScopes}, sum: newSummary(),
+	}
 	if work.Once {
-		request.TriedBefore = newToken()
+		err := p.patiently(ctx, r.once, func() (err error) {
+			r.request.TriedBefore, err = p.Ledger.Token(ctx)
+			return err
+		})
+		if err != nil {
+			return r.sum, err
+		}
 	}
-	size := &batchSize{scopes: firstScopes}
-	group, ctx := errgroup.WithContext(ctx)
+	advance := func() error { return p.Tasks.AdvanceTasks(ctx) }
+	tasks := p.patiently(ctx, r.once, advance)
+	if tasks != nil && (fault.KindOf(tasks) == fault.Unavailable || ctx.Err() != nil) {
+		return r.sum, tasks
+	}
+	if err := p.look(ctx, r); err != nil {
+		return r.sum, err
+	}
+	group, gctx := errgroup.WithContext(ctx)
 	for range max(1, p.Workers) {
-		group.Go(func() error { return p.work(ctx, request, work.Once, size, sum) })
+		group.Go(func() error { return p.work(gctx, r) })
 	}
-	err := group.Wait()
-	return sum, err
+	if err := group.Wait(); err != nil {
+		return r.sum, err
+	}
+	if tasks == nil { // else windows that are due have not suffered from it
+		tasks = p.patiently(ctx, r.once, advance) // those that have nothing left are finished
+	}
+	return r.sum, tasks
+}
+
+// patiently does something with the database. With wait it goes on trying for a while when the database does not answer: it
+// may be restarting, and nobody should have to start us again for that. What a commit that was cut off has achieved, the ledger
+// knows: windows that are done are not leased again.
+func (p *Processor) patiently(ctx context.Context, wait bool, do func() error) error {
+	began := time.Time{}
+	for pause := firstPause; ; pause = min(2*pause, longestPause) {
+		tried := time.Now()
+		err := do()
+		if err == nil || ctx.Err() != nil {
+			return err
+		}
+		if fault.KindOf(err) != fault.Conflict {
+			p.meter().DatabaseFailed()
+		}
+		if began.IsZero() {
+			began = tried
+		}
+		if !wait || fault.KindOf(err) != fault.Unavailable || time.Since(began)+pause > p.Patience {
+			return err
+		}
+		p.Log.Warn("the database does not answer and is tried again", "error", err, "in", pause)
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(pause):
+		}
+	}
+}
+
+// look tries one scope if the sources are down and it is time to see whether one is back; see health.
+func (p *Processor) look(ctx context.Context, r *round) error {
+	if r.once || !p.health.down(p.Sources) || !p.health.look(p.Sources) {
+		return nil
+	}
+	request := r.request
+	request.Scopes = 1
+	leases, err := p.Ledger.Lease(ctx, request)
+	if err == nil && len(leases) > 0 {
+		err = p.leased(ctx, leases, r)
+	}
+	if err != nil && ctx.Err() == nil {
+		p.meter().DatabaseFailed()
+	}
+	return err
 }
 
 // work is one worker: it takes leases until there are none.
-func (p *Processor) work(ctx context.Context, request metering.LeaseRequest, wait bool, size *batchSize, sum *Summary) error {
-	for {
-		request.Scopes = size.get()
-		leases, err := p.Ledger.Lease(ctx, request)
+func (p *Processor) work(ctx context.Context, r *round) error {
+	for more := true; more; {
+		err := p.patiently(ctx, r.once, func() (err error) {
+			more, err = p.turn(ctx, r)
+			return err
+		})
 		if err != nil {
 			return err
 		}
-		if len(leases) > 0 {
-			if err := p.leased(ctx, leases, size, sum); err != nil {
-				return err
-			}
+	}
+	return nil
+}
+
+// turn takes leases once, and reports whether there may be more.
+func (p *Processor) turn(ctx context.Context, r *round) (more bool, err error) {
+	for _, again := range [...]bool{false, true} {
+		if !again && !r.once && p.health.down(p.Sources) {
 			continue
 		}
-		if !wait {
-			return nil
+		request := r.request
+		request.Scopes, request.Again = r.size.get(), again
+		leases, err := p.Ledger.Lease(ctx, request)
+		if err != nil {
+			return false, err
 		}
+		if len(leases) > 0 {
+			return true, p.leased(ctx, leases, r)
+		}
+	}
+	if !r.once {
+		return false, nil
+	}
+	for _, again := range [...]bool{false, true} {
+		request := r.request
+		request.Again = again
 		pending, err := p.Ledger.Pending(ctx, request)
-		if err != nil || !pending {
-			return err
+		if err != nil {
+			return false, err
+		}
+		if !pending {
+			continue
 		}
 		select { // another worker has the rest; if it dies, its leases end and we take them
 		case <-ctx.Done():
-			return ctx.Err()
+			return false, ctx.Err()
 		case <-time.After(handPoll):
+			return true, nil
 		}
 	}
+	return false, nil
 }
 
 // leased processes leases and gives them back.
-func (p *Processor) leased(ctx context.Context, leases []metering.Lease, size *batchSize, sum *Summary) (err error) {
+func (p *Processor) leased(ctx context.Context, leases []metering.Lease, r *round) (err error) {
 	token := leases[0].Token
 	scopes := make([]*metering.Scope, len(leases))
 	for i := range leases {
@@ -126,15 +265,15 @@ func (p *Processor) leased(ctx context.Context, leases []metering.Lease, size *b
 		}
 	}()
 
-	points := 0
+	done, points := 0, 0
 	batches := p.batches(leases)
 	for i, b := range batches {
-		n, err := p.batch(ctx, b, sum)
-		points += n
+		d, n, err := p.batch(ctx, b, r.sum)
+		done, points = done+d, points+n
 		if fault.KindOf(err) == fault.Conflict || errors.Is(context.Cause(ctx), errLost) {
-			p.Log.Warn("a lease was lost; its windows are left to whoever has it now", "error", err)
+			p.Log.Warn("windows were lost, to another worker or because they are not to be done any more; nothing of them was stored", append(b.attrs(), "error", err)...)
 			for _, b := range batches[i:] {
-				sum.lost(len(b.scopes) * b.run.Count)
+				r.sum.lost(b.windows())
 			}
 			return nil
 		}
@@ -142,7 +281,11 @@ func (p *Processor) leased(ctx context.Context, leases []metering.Lease, size *b
 			return err
 		}
 	}
-	size.learn(len(leases), points)
+	if done == 0 { // it says nothing about how large batches are, and the source may be in trouble
+		r.size.reset()
+		return nil
+	}
+	r.size.learn(len(leases), points)
 	return nil
 }
 
@@ -169,114 +312,173 @@ func (p *Processor) renew(ctx context.Context, token int64, scopes []*metering.S
 	}
 }
 
-// batch is scopes of one source with the same run of windows.
+// batch is scopes of one source with the same run of windows, to be done alike.
 type batch struct {
-	token    int64
-	source   string
-	scopes   []*metering.Scope
-	run      period.Run
-	attempts int
+	token         int64
+	source        string
+	scopes        []*metering.Scope
+	run           period.Run
+	attempts      int
+	task          *metering.Task // nil: for the first time
+	config, rules int64          // versions as of the last time
+	accepted      bool           // metrics without any sample are no failure
+	tries         *fruitless     // of everything that was one batch
 }
 
-// batches groups leases by source and run, and splits groups whose points would not fit.
+// alike orders leases so that those that can be one batch are together; it is 0 for these.
+func alike(a, b *metering.Lease) int {
+	task := func(l *metering.Lease) int64 {
+		if l.Task == nil {
+			return -1
+		}
+		return l.Task.ID
+	}
+	accepted := func(l *metering.Lease) int {
+		if l.Accepted {
+			return 1
+		}
+		return 0
+	}
+	return cmp.Or(strings.Compare(a.Scope.Source.Name, b.Scope.Source.Name), a.Run.Begin.Compare(b.Run.Begin), a.Run.Count-b.Run.Count,
+		cmp.Compare(a.Run.Length, b.Run.Length), cmp.Compare(task(a), task(b)), cmp.Compare(a.Config, b.Config), cmp.Compare(a.Rules, b.Rules),
+		accepted(a)-accepted(b))
+}
+
+// batches groups leases of which the same is to be done, and splits groups whose points would not fit.
 func (p *Processor) batches(leases []metering.Lease) []batch {
 	var all []batch
-	slices.SortStableFunc(leases, func(a, b metering.Lease) int {
-		return cmp.Or(strings.Compare(a.Scope.Source.Name, b.Scope.Source.Name), a.Run.Begin.Compare(b.Run.Begin), a.Run.Count-b.Run.Count,
-			cmp.Compare(a.Run.Length, b.Run.Length))
-	})
+	slices.SortStableFunc(leases, func(a, b metering.Lease) int { return alike(&a, &b) })
 	points := 0
-	for _, l := range leases {
+	for i := range leases {
+		l := &leases[i]
 		n := l.Points * l.Run.Count
-		if last := len(all) - 1; last >= 0 && all[last].source == l.Scope.Source.Name && all[last].run == l.Run && points+n <= batchPoints {
-			all[last].scopes = append(all[last].scopes, l.Scope)
-			all[last].attempts = max(all[last].attempts, l.Attempts)
+		if i > 0 && alike(&leases[i-1], l) == 0 && points+n <= batchPoints {
+			last := &all[len(all)-1]
+			last.scopes = append(last.scopes, l.Scope)
+			last.attempts = max(last.attempts, l.Attempts)
 			points += n
 			continue
 		}
-		all = append(all, batch{token: l.Token, source: l.Scope.Source.Name, scopes: []*metering.Scope{l.Scope}, run: l.Run, attempts: l.Attempts})
+		all = append(all, batch{
+			token: l.Token, source: l.Scope.Source.Name, scopes: []*metering.Scope{l.Scope}, run: l.Run, attempts: l.Attempts,
+			task: l.Task, config: l.Config, rules: l.Rules, accepted: l.Accepted, tries: new(fruitless),
+		})
 		points = n
 	}
 	return all
 }
 
-// batch collects, rates and commits; what is too much at once it does in halves. It returns how many points it stored.
-func (p *Processor) batch(ctx context.Context, b batch, sum *Summary) (points int, err error) {
+func (b *batch) windows() int { return len(b.scopes) * b.run.Count }
+
+// attrs tells in the log what a batch is about: its first scope and window.
+func (b *batch) attrs() []any {
+	attrs := []any{"windows", b.windows(), "scope", b.scopes[0].ID, "window", b.run.Begin}
+	if b.task != nil {
+		attrs = append(attrs, "task", b.task.ID)
+	}
+	return attrs
+}
+
+// batch collects, rates and commits; what is too much at once, or can't be told from what is to blame, it does in halves. It
+// returns how many windows did not fail, and how many points were dealt with.
+func (p *Processor) batch(ctx context.Context, b batch, sum *Summary) (done, points int, err error) {
 	began := time.Now()
-	rated, err := p.rated(ctx, b)
-	if err := ctx.Err(); err != nil {
-		return 0, err
-	}
-	if errors.Is(err, metering.ErrTooMuch) {
-		if x, y, ok := b.halves(); ok {
-			return p.both(ctx, x, y, sum)
-		}
-	}
-	if errors.Is(err, metering.ErrTooMuch) { // even a single window
-		rated, err = b.failed(err), nil
-	}
+	a, parts, err := p.try(ctx, b)
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
-	p.retries(b, rated)
-	if err := p.Ledger.Commit(ctx, rated); err != nil {
+	if parts != nil {
+		return p.parts(ctx, parts, sum)
+	}
+	p.retries(b, a.Batch)
+	if err := p.Ledger.Commit(ctx, a.Batch); err != nil {
 		if ctx.Err() != nil {
-			return 0, ctx.Err()
+			return 0, 0, ctx.Err()
 		}
-		if kind := fault.KindOf(err); kind == fault.Unavailable || kind == fault.Conflict || len(rated.Usage) == 0 {
-			return 0, err
+		if kind := fault.KindOf(err); kind == fault.Unavailable || kind == fault.Conflict || len(a.Usage) == 0 && len(a.Unchanged) == 0 {
+			return 0, 0, err
 		}
 		// something in it can't be stored: the rest must not suffer
 		if x, y, ok := b.halves(); ok {
-			return p.both(ctx, x, y, sum)
+			return p.parts(ctx, []batch{x, y}, sum)
 		}
-		rated = b.failed(fmt.Errorf("it can't be stored: %w", err))
-		p.retries(b, rated)
-		if err := p.Ledger.Commit(ctx, rated); err != nil {
-			return 0, err
+		a = b.failed(fmt.Errorf("it can't be stored: %w", err))
+		p.retries(b, a.Batch)
+		if err := p.Ledger.Commit(ctx, a.Batch); err != nil {
+			return 0, 0, err
 		}
 	}
-	sum.add(rated)
-	p.warn(b, rated)
-	if p.Meter != nil {
-		p.Meter.Batch(len(b.scopes)*b.run.Count-len(rated.Failed), rated.Points(), time.Since(began))
-		p.Meter.Failed(len(rated.Failed))
-	}
-	return rated.Points(), nil
+	sum.add(a.Batch)
+	p.warn(b, a.Batch)
+	p.Log.Debug("a batch was committed", b.attrs()...)
+	p.meter().Committed(a.Batch, time.Since(began))
+	return b.windows() - len(outcomes(a.Failed)), a.points, nil
 }
 
-// both does two batches, one after the other.
-func (p *Processor) both(ctx context.Context, x, y batch, sum *Summary) (points int, err error) {
-	n, err := p.batch(ctx, x, sum)
-	if err != nil {
-		return n, err
+// parts does some batches, one after the other.
+func (p *Processor) parts(ctx context.Context, parts []batch, sum *Summary) (done, points int, err error) {
+	for _, b := range parts {
+		d, n, err := p.batch(ctx, b, sum)
+		done, points = done+d, points+n
+		if err != nil {
+			return done, points, err
+		}
 	}
-	m, err := p.batch(ctx, y, sum)
-	return n + m, err
+	return done, points, nil
 }
 
-// halves splits a batch by scopes, or, with one scope, by windows.
+// halves splits a batch by scopes, or, with one scope, by windows. Which half comes first is left to chance: where a batch is
+// given up for what comes first, the rest has its turn another time.
 func (b batch) halves() (x, y batch, ok bool) {
 	x, y = b, b
-	if n := len(b.scopes) / 2; n > 0 {
+	n := len(b.scopes) / 2
+	if n > 0 {
 		x.scopes, y.scopes = b.scopes[:n], b.scopes[n:]
-		return x, y, true
+	} else {
+		n = b.run.Count / 2
+		x.run.Count, y.run.Count = n, b.run.Count-n
+		y.run.Begin = b.run.Window(n).Begin
 	}
-	n := b.run.Count / 2
-	x.run.Count, y.run.Count = n, b.run.Count-n
-	y.run.Begin = b.run.Window(n).Begin
+	if rand.IntN(2) == 0 {
+		x, y = y, x
+	}
 	return x, y, n > 0
 }
 
+// first splits off the smallest question: a batch's first window of its first scope.
+func (b batch) first() []batch {
+	x := b
+	x.scopes, x.run.Count = b.scopes[:1], 1
+	parts := []batch{x}
+	if b.run.Count > 1 {
+		x.run = period.Run{Begin: b.run.Window(1).Begin, Length: b.run.Length, Count: b.run.Count - 1}
+		parts = append(parts, x)
+	}
+	if len(b.scopes) > 1 {
+		b.scopes = b.scopes[1:]
+		parts = append(parts, b)
+	}
+	return parts
+}
+
 // failed returns the batch with every window failed for the same reason.
-func (b batch) failed(err error) *metering.Batch {
-	f := &metering.Batch{Token: b.token, Scopes: b.scopes, Run: b.run}
+func (b batch) failed(err error) *attempt {
+	f := &metering.Batch{Token: b.token, Scopes: b.scopes, Run: b.run, Task: b.task}
 	for _, scope := range b.scopes {
 		for i := range b.run.Count {
 			f.Failed = append(f.Failed, metering.Outcome{Scope: scope, Window: i, Error: err.Error()})
 		}
 	}
-	return f
+	return &attempt{Batch: f}
+}
+
+// outcomes returns the windows that outcomes are of, each once.
+func outcomes(all []metering.Outcome) map[place]bool {
+	windows := map[place]bool{}
+	for _, f := range all {
+		windows[place{f.Scope.Ref, f.Window}] = true
+	}
+	return windows
 }
 
 // warn logs what failed, a line for each different reason.
@@ -289,8 +491,11 @@ func (p *Processor) warn(b batch, rated *metering.Batch) {
 	}
 	for reason, n := range windows {
 		f := first[reason]
-		p.Log.Warn("windows failed and will be tried again", "windows", n, "first_scope", f.Scope.ID, "first_window", b.run.Window(f.Window).Begin,
-			"error", reason, "retry", f.Retry)
+		attrs := []any{"windows", n, "scope", f.Scope.ID, "window", b.run.Window(f.Window).Begin, "error", reason, "retry", f.Retry}
+		if b.task != nil {
+			attrs = append(attrs, "task", b.task.ID)
+		}
+		p.Log.Warn("windows failed and will be tried again", attrs...)
 	}
 }
 
@@ -307,54 +512,147 @@ func (p *Processor) retries(b batch, rated *metering.Batch) {
 	}
 }
 
-// rated collects and rates a batch. What can't be collected is a batch of failed windows; an error is our own database's,
-// or wraps metering.ErrTooMuch.
-func (p *Processor) rated(ctx context.Context, b batch) (rated *metering.Batch, err error) {
+// attempt is what became of a batch, to be committed or only looked at.
+type attempt struct {
+	*metering.Batch
+	points     int              // that were dealt with
+	before     []metering.Usage // if it is done again: the charges of the windows that change
+	prices     *prices          // nil if it did not come to that
+	unanswered error            // if it failed because the source did not answer
+}
+
+// try collects and rates a batch, or says in which parts to do that. What can't be collected is failed windows; an error is
+// our own database's.
+func (p *Processor) try(ctx context.Context, b batch) (a *attempt, parts []batch, err error) {
+	if b.tries.over != nil {
+		return b.failed(b.tries.over), nil, nil
+	}
+	source := p.health.of(b.source)
+	wasDown := source.down() && !b.rerates()
+	if wasDown && b.windows() > 1 {
+		return nil, b.first(), nil
+	}
+	began := time.Now()
+	a, err = p.rated(ctx, b)
+	switch part, isPart := errors.AsType[divisible](err); {
+	case ctx.Err() != nil:
+		return nil, nil, ctx.Err()
+	case err == nil:
+		if a.unanswered == nil {
+			b.tries.answered()
+		} else if source.down() {
+			b.tries.over = a.unanswered
+		}
+		return a, nil, nil
+	case !isPart:
+		return nil, nil, err
+	case b.tries.failed(began, part) || wasDown && source.down():
+		b.tries.over = part
+		if errors.Is(err, metering.ErrTooMuch) { // whatever is asked
+			source.failed(tripped)
+		}
+	default:
+		if x, y, ok := b.halves(); ok {
+			return nil, []batch{x, y}, nil
+		}
+	}
+	if errors.Is(err, metering.ErrTooMuch) {
+		p.meter().SourceFailed(b.source)
+	}
+	return b.failed(err), nil, nil
+}
+
+// rated collects and rates a batch. An error is our own database's, or divisible: the parts of the batch may do better.
+func (p *Processor) rated(ctx context.Context, b batch) (a *attempt, err error) {
 	defer func() {
 		if r := recover(); r != nil { // our mistake about this usage, and no reason to end the process
-			p.Log.Error("collecting or rating panicked", "panic", r, "stack", string(debug.Stack()))
-			rated, err = b.failed(fmt.Errorf("a mistake in Ratebook: %v; the log has its place", r)), nil
+			p.Log.Error("collecting or rating panicked", append(b.attrs(), "panic", r, "stack", string(debug.Stack()))...)
+			a, err = nil, divisible{fmt.Errorf("a mistake in Ratebook: %v; the log has its place", r)}
 		}
 	}()
-	prices, err := p.rater.current(ctx, p.Catalog, p.Zone)
+	v, err := p.versions(ctx, &b)
+	if err != nil {
+		return nil, err
+	}
+	need := v
+	if b.rerates() { // what was collected is there
+		need.config = 0
+	}
+	prices, err := p.rater.asOf(ctx, p.Catalog, p.Zone, need)
 	if fault.KindOf(err) == fault.Unavailable {
 		return nil, err
 	}
 	if err != nil {
 		return b.failed(err), nil
 	}
+	a = &attempt{prices: prices, Batch: &metering.Batch{
+		Token: b.token, Scopes: b.scopes, Run: b.run, ConfigVersion: v.config, RulesVersion: v.rules, Task: b.task,
+	}}
+	if b.task == nil || b.task.Kind != metering.Recheck {
+		a.Recheck = p.Recheck
+	}
+	if b.task != nil {
+		if a.before, err = p.charges(ctx, &b); err != nil {
+			return nil, err
+		}
+	}
+	if b.rerates() {
+		a.Usage = stored(a.before)
+	} else if failed, err := p.collect(ctx, &b, a); err != nil || failed != nil {
+		return failed, err
+	}
+	a.points = a.Points()
+	prices.rate(a.Batch)
+	if b.task != nil {
+		a.settle()
+	}
+	return a, nil
+}
+
+// collect adds the usage that the source knows. If it knows none, failed says why.
+func (p *Processor) collect(ctx context.Context, b *batch, a *attempt) (failed *attempt, err error) {
 	i := slices.IndexFunc(p.Sources, func(s Source) bool { return s.Name == b.source })
 	if i < 0 {
 		return b.failed(fmt.Errorf("this process has no source named %q; start it with that source's flags", b.source)), nil
 	}
-	metrics := prices.metrics(b.source)
+	metrics := a.prices.metrics(b.source)
 	if len(metrics) == 0 {
 		return b.failed(fmt.Errorf("no metrics are configured for source %q; import some with `ratebook import metrics FILE`", b.source)), nil
 	}
-	began := time.Now()
 	request := &metering.Request{Scopes: b.scopes, Run: b.run, Metrics: metrics, MaxPoints: mostPoints}
 	if len(b.scopes) == 1 && b.run.Count == 1 { // there is no smaller question
 		request.MaxPoints = 0
 	}
-	got, err := p.Sources[i].Collector.Collect(ctx, request)
-	if errors.Is(err, metering.ErrTooMuch) || ctx.Err() != nil {
-		return nil, err
-	}
+	source := p.health.of(b.source)
+	done, err := source.turn(ctx)
 	if err != nil {
-		return b.failed(err), nil
-	}
-	rated = &metering.Batch{
-		Token: b.token, Scopes: b.scopes, Run: b.run, Usage: got.Usage, SourceVersion: got.SourceVersion,
-		ConfigVersion: prices.configVersion, RulesVersion: prices.rulesVersion, Took: time.Since(began),
-	}
-	for _, f := range got.Findings {
-		rated.Findings = append(rated.Findings, spread(f, b)...)
-	}
-	if err := p.absent(ctx, b, got.Absent, rated); err != nil {
 		return nil, err
 	}
-	prices.rate(rated)
-	return rated, nil
+	defer done()
+	began := time.Now()
+	got, err := p.Sources[i].Collector.Collect(ctx, request)
+	switch {
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
+	case errors.Is(err, metering.ErrTooMuch):
+		return nil, divisible{err}
+	case errors.Is(err, metering.ErrQuestion):
+		source.answered()
+		p.meter().SourceFailed(b.source)
+		return nil, divisible{err}
+	case err != nil:
+		source.failed(1)
+		p.meter().SourceFailed(b.source)
+		failed = b.failed(err)
+		failed.unanswered = err
+		return failed, nil
+	}
+	source.answered()
+	a.Usage, a.SourceVersion, a.Took = got.Usage, got.SourceVersion, time.Since(began)
+	for _, f := range got.Findings {
+		a.Findings = append(a.Findings, spread(f, *b)...)
+	}
+	return nil, p.absent(ctx, b, got.Absent, a)
 }
 
 // spread makes findings that concern all scopes or all windows of a batch concern each.
@@ -380,13 +678,17 @@ func spread(f metering.Finding, b batch) (all []metering.Finding) {
 
 // absent fails the windows in which the source has no sample at all of a metric that it had before: what is not there may
 // be lost or late, and is no usage of zero.
-func (p *Processor) absent(ctx context.Context, b batch, absences []metering.Absence, rated *metering.Batch) error {
-	if len(absences) == 0 {
+func (p *Processor) absent(ctx context.Context, b *batch, absences []metering.Absence, rated *attempt) error {
+	if len(absences) == 0 || b.accepted {
 		return nil
 	}
 	first, err := p.Catalog.FirstSamples(ctx)
 	if err != nil {
 		return fault.Wrap(fault.Unavailable, err, "the database does not answer")
+	}
+	charged, err := p.had(ctx, b, rated.before)
+	if err != nil {
+		return err
 	}
 	gone := map[*metering.Metric][]bool{} // by window
 	for _, a := range absences {
@@ -397,8 +699,9 @@ func (p *Processor) absent(ctx context.Context, b batch, absences []metering.Abs
 	}
 	missing := map[int][]string{} // metrics by window
 	for _, a := range absences {
-		since := first[a.Metric.Ref]
-		before := !since.IsZero() && since.Before(b.run.Window(a.Window).Begin) || slices.Contains(gone[a.Metric][:a.Window], false)
+		since, had := first[a.Metric.Ref], charged[a.Metric.Measured]
+		before := !since.IsZero() && since.Before(b.run.Window(a.Window).Begin) || slices.Contains(gone[a.Metric][:a.Window], false) ||
+			had != nil && had[a.Window]
 		if before && !a.Metric.MayBeAbsent {
 			missing[a.Window] = append(missing[a.Window], a.Metric.Measured)
 		}
@@ -427,6 +730,13 @@ func (s *batchSize) get() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.scopes
+}
+
+// reset begins small again.
+func (s *batchSize) reset() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.scopes = firstScopes
 }
 
 // learn takes the points of some leases into account.

@@ -30,6 +30,7 @@ var begin = time.Date(2026, 3, 2, 0, 0, 0, 0, time.UTC)
 type ledger struct {
 	mu        sync.Mutex
 	leases    []metering.Lease // all in one answer
+	again     []metering.Lease // likewise, of windows that are to be done again
 	committed []*metering.Batch
 	released  int
 
@@ -40,15 +41,21 @@ type ledger struct {
 }
 
 func (l *ledger) Lease(_ context.Context, r metering.LeaseRequest) ([]metering.Lease, error) {
-	if l.lease != nil {
+	if l.lease != nil && !r.Again {
 		return l.lease(r)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	leases := l.leases
-	l.leases = nil
+	from := &l.leases
+	if r.Again {
+		from = &l.again
+	}
+	leases := *from
+	*from = nil
 	return leases, nil
 }
+
+func (l *ledger) Token(context.Context) (int64, error) { return 1, nil }
 
 func (l *ledger) Renew(context.Context, int64, []*metering.Scope, time.Duration) (bool, error) {
 	if l.renew != nil {
@@ -109,24 +116,70 @@ func (l *ledger) windows(t *testing.T) map[string]string {
 	return all
 }
 
-// catalog has one metric without rules.
+// catalog has metrics without rules, unless it has other versions of them.
 type catalog struct {
 	metrics []*metering.Metric
 	first   map[int64]time.Time
 	err     error
+
+	version versions // the latest
+	configs map[int64][]*metering.Metric
+	rules   map[int64]*rating.Rules
 }
 
-func (c *catalog) Versions(context.Context) (config, rules int64, err error) { return 1, 1, c.err }
-
-func (c *catalog) Configuration(context.Context, int64) (*metering.Configuration, error) {
-	return &metering.Configuration{Version: 1, Metrics: c.metrics}, c.err
+func (c *catalog) Versions(context.Context) (config, rules int64, err error) {
+	return c.version.config, c.version.rules, c.err
 }
 
-func (c *catalog) Rules(context.Context, int64) (*rating.Rules, error) {
-	return &rating.Rules{Version: 1}, c.err
+func (c *catalog) Configuration(_ context.Context, version int64) (*metering.Configuration, error) {
+	metrics, ok := c.configs[version]
+	if !ok {
+		metrics = c.metrics
+	}
+	return &metering.Configuration{Version: version, Metrics: metrics}, c.err
+}
+
+func (c *catalog) Rules(_ context.Context, version int64) (*rating.Rules, error) {
+	if r := c.rules[version]; r != nil {
+		return r, c.err
+	}
+	return &rating.Rules{Version: version}, c.err
 }
 
 func (c *catalog) FirstSamples(context.Context) (map[int64]time.Time, error) { return c.first, c.err }
+
+// tasks has the dry runs that it is told of, and notes what becomes of them.
+type tasks struct {
+	previews []*metering.Preview
+	saved    []*metering.PreviewResult
+	advanced int
+	err      error // of advancing
+	saveErr  error
+}
+
+func (f *tasks) AdvanceTasks(context.Context) error {
+	f.advanced++
+	return f.err
+}
+
+func (f *tasks) NextPreview(context.Context, string, time.Duration) (p *metering.Preview, err error) {
+	if len(f.previews) > 0 {
+		p, f.previews = f.previews[0], f.previews[1:]
+	}
+	return p, nil
+}
+
+func (f *tasks) SavePreview(_ context.Context, _ *metering.Preview, r *metering.PreviewResult) error {
+	f.saved = append(f.saved, r)
+	return f.saveErr
+}
+
+// archive is the charges as a function.
+type archive func(scopes []*metering.Scope, run period.Run) ([]metering.Usage, error)
+
+func (f archive) Charges(_ context.Context, scopes []*metering.Scope, run period.Run) ([]metering.Usage, error) {
+	return f(scopes, run)
+}
 
 // collect is a source as a function.
 type collect func(ctx context.Context, r *metering.Request) (*metering.Collection, error)
@@ -160,16 +213,16 @@ func leases(scopes, windows int) []metering.Lease {
 	return all
 }
 
-func processor(l *ledger, source collect) *Processor {
+func processor(l Ledger, source collect) *Processor {
 	cpu := &metering.Metric{Ref: 1, Source: "s", Name: "cpu", Measured: "server_cpu", Unit: "core"}
 	ram := &metering.Metric{Ref: 2, Source: "s", Name: "ram", Measured: "server_memory", Unit: "MiB"}
 	return &Processor{
-		Ledger: l, Catalog: &catalog{metrics: []*metering.Metric{cpu, ram}}, Zone: time.UTC, Workers: 1, Lease: 30 * time.Second,
+		Ledger: l, Catalog: &catalog{metrics: []*metering.Metric{cpu, ram}, version: versions{1, 1}}, Tasks: new(tasks),
+		Archive: archive(func([]*metering.Scope, period.Run) ([]metering.Usage, error) { return nil, nil }),
+		Zone:    time.UTC, Workers: 1, Lease: 30 * time.Second,
 		Sources: []Source{{Source: metering.Source{Name: "s"}, Collector: source}}, Log: slog.New(slog.DiscardHandler),
 	}
 }
-
-func token() int64 { return 1 }
 
 // TestHalves has a source that answers only small questions.
 func TestHalves(t *testing.T) {
@@ -183,7 +236,7 @@ func TestHalves(t *testing.T) {
 			}
 			return one(ctx, r)
 		})
-		sum, err := p.Process(t.Context(), Work{Once: true}, token)
+		sum, err := p.Process(t.Context(), Work{Once: true})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -207,7 +260,7 @@ func TestWindowThatIsTooMuch(t *testing.T) {
 		}
 		return nil, fmt.Errorf("a vast window: %w", metering.ErrTooMuch)
 	})
-	sum, err := p.Process(t.Context(), Work{Once: true}, token)
+	sum, err := p.Process(t.Context(), Work{Once: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -231,7 +284,7 @@ func TestBackoff(t *testing.T) {
 			for i := range l.leases {
 				l.leases[i].Attempts = attempts
 			}
-			if _, err := processor(l, broken).Process(t.Context(), Work{}, token); err != nil {
+			if _, err := processor(l, broken).Process(t.Context(), Work{}); err != nil {
 				t.Fatal(err)
 			}
 			at := map[string]time.Time{}
@@ -266,7 +319,7 @@ func TestLeaseLostWhileCollecting(t *testing.T) {
 			<-ctx.Done()
 			interrupted = time.Since(began)
 			return nil, ctx.Err()
-		}).Process(t.Context(), Work{Once: true}, token)
+		}).Process(t.Context(), Work{Once: true})
 		if err != nil || len(l.committed) != 0 || sum.Lost != 6 || l.released != 2 {
 			t.Errorf("error %v, %d batches committed, %d windows lost, %d leases given back", err, len(l.committed), sum.Lost, l.released)
 		}
@@ -288,7 +341,7 @@ func TestLeaseLostAtCommit(t *testing.T) {
 		}
 		return nil
 	}
-	sum, err := processor(l, one).Process(t.Context(), Work{Once: true}, token)
+	sum, err := processor(l, one).Process(t.Context(), Work{Once: true})
 	if err != nil || sum.Done != 2 || sum.Lost != 4 || l.released != 3 {
 		t.Errorf("error %v, %d windows done, %d lost, %d leases given back; want 2, 4 and 3", err, sum.Done, sum.Lost, l.released)
 	}
@@ -304,7 +357,7 @@ func TestRenewalFails(t *testing.T) {
 			case <-ctx.Done():
 			}
 			return one(ctx, r)
-		}).Process(t.Context(), Work{Once: true}, token)
+		}).Process(t.Context(), Work{Once: true})
 		if err != nil || sum.Done != 2 || sum.Lost != 0 {
 			t.Errorf("error %v, %d done, %d lost", err, sum.Done, sum.Lost)
 		}
@@ -323,14 +376,14 @@ func TestPending(t *testing.T) {
 			}
 			return all, nil
 		}
-		sum, err := processor(l, one).Process(t.Context(), Work{Once: true}, token)
+		sum, err := processor(l, one).Process(t.Context(), Work{Once: true})
 		if waited := time.Since(began); err != nil || sum.Done != 1 || waited > 11*time.Second {
 			t.Errorf("error %v, %d done after %s", err, sum.Done, waited)
 		}
 
 		l.leases = leases(1, 1)
 		began = time.Now()
-		sum, err = processor(l, one).Process(t.Context(), Work{}, token)
+		sum, err = processor(l, one).Process(t.Context(), Work{})
 		if waited := time.Since(began); err != nil || sum.Done != 0 || waited != 0 {
 			t.Errorf("on schedule it waited %s: error %v, %d done", waited, err, sum.Done)
 		}
@@ -343,7 +396,7 @@ func TestStopped(t *testing.T) {
 	sum, err := processor(l, func(ctx context.Context, _ *metering.Request) (*metering.Collection, error) {
 		cancel()
 		return nil, ctx.Err()
-	}).Process(ctx, Work{Once: true}, token)
+	}).Process(ctx, Work{Once: true})
 	if !errors.Is(err, context.Canceled) || len(l.committed) != 0 || l.released != 2 || sum.Failed+sum.Lost != 0 {
 		t.Errorf("error %v, %d batches committed, %d leases given back: %+v", err, len(l.committed), l.released, sum.Errors)
 	}
@@ -362,7 +415,7 @@ func TestDatabaseFails(t *testing.T) {
 		l := &ledger{leases: leases(2, 2)}
 		p := processor(l, one)
 		spoil(l, p.Catalog.(*catalog))
-		if _, err := p.Process(t.Context(), Work{Once: true}, token); !errors.Is(err, down) {
+		if _, err := p.Process(t.Context(), Work{Once: true}); !errors.Is(err, down) {
 			t.Errorf("%s: got %v", name, err)
 		}
 	}
@@ -402,7 +455,7 @@ func TestAbsent(t *testing.T) {
 		for _, m := range p.Catalog.(*catalog).metrics {
 			m.MayBeAbsent = c.may
 		}
-		if _, err := p.Process(t.Context(), Work{Once: true}, token); err != nil {
+		if _, err := p.Process(t.Context(), Work{Once: true}); err != nil {
 			t.Fatal(err)
 		}
 		got := l.windows(t)
@@ -426,7 +479,7 @@ func TestWithoutSourceOrMetrics(t *testing.T) {
 		l := &ledger{leases: leases(1, 2)}
 		p := processor(l, one)
 		change(p)
-		if _, err := p.Process(t.Context(), Work{Once: true}, token); err != nil {
+		if _, err := p.Process(t.Context(), Work{Once: true}); err != nil {
 			t.Fatal(err)
 		}
 		for key, state := range l.windows(t) {
@@ -501,6 +554,13 @@ func TestSummary(t *testing.T) {
 	for i := range 2 * mostErrors {
 		sum.add(&metering.Batch{Scopes: scopes[:1], Run: period.Run{Count: 1}, Failed: []metering.Outcome{{Scope: scopes[0], Error: fmt.Sprint("e", i)}}})
 	}
+	sum.add(&metering.Batch{
+		Task: &metering.Task{ID: 1}, Scopes: scopes, Run: l[0].Run,
+		Usage:     []metering.Usage{{Series: metering.Series{Scope: scopes[0]}, Samples: []metering.Sample{sample(0, "100")}}},
+		Failed:    []metering.Outcome{{Scope: scopes[1], Window: 2, Error: "no"}},
+		Unchanged: []metering.Outcome{{Scope: scopes[0], Window: 1}, {Scope: scopes[0], Window: 2}},
+		Findings:  []metering.Finding{{Kind: metering.Unpriced, Metric: "cpu", Points: 3}},
+	})
 	sum.lost(4)
 	if len(sum.Errors) != mostErrors+1 || sum.Errors["other errors"] != mostErrors+2 {
 		t.Errorf("errors: %v", slices.Sorted(maps.Keys(sum.Errors)))
@@ -511,7 +571,7 @@ func TestSummary(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const want = `{"new_scopes":0,"planned_windows":0,"done":3,"empty":2,"failed":41,"lost":4,"points":4,"amount":"-0.699999999999",` +
+	const want = `{"new_scopes":0,"planned_windows":0,"done":3,"empty":2,"failed":42,"lost":4,"redone":5,"same":2,"points":4,"amount":"-0.699999999999",` +
 		`"currency":"EUR","findings":{"source_note":{"ram":1},"unpriced":{"cpu":4}},"errors":{"no":1},"took_ms":0}`
 	if string(got) != want {
 		t.Errorf("got  %s\nwant %s", got, want)

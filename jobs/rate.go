@@ -3,6 +3,7 @@ package jobs
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -11,61 +12,156 @@ import (
 	"ratebook/rating"
 )
 
-// rater keeps the latest prices compiled.
+// rater keeps the metrics and the rules that were used lately, compiled.
 type rater struct {
-	mu   sync.Mutex
-	have *prices
+	mu      sync.Mutex
+	configs recent[*configured]
+	rules   recent[*ruled]
 }
+
+// versions says as of when things are collected and priced. Version 0 is from before there was anything.
+type versions struct{ config, rules int64 }
 
 // prices is what to collect and how to price it, as of one version of each.
 type prices struct {
-	configVersion, rulesVersion int64
+	versions
+	*configured
+	*ruled
+}
 
+// configured is what to collect.
+type configured struct {
 	configuration *metering.Configuration
 	skips         map[*metering.Metric]*metering.Skip
-	engine        *rating.Engine
+	broken        map[*metering.Metric]error // metrics whose points can't be decided on
 }
 
-// current returns the latest prices. An error is Unavailable if the database does not answer.
-func (r *rater) current(ctx context.Context, c Catalog, zone *time.Location) (*prices, error) {
+// ruled is how to price it.
+type ruled struct {
+	engine  *rating.Engine
+	refused map[target]error // what has a rule that means nothing
+}
+
+// target is what a rule is for.
+type target struct{ metric, scope string } // no scope: all of them
+
+// latest returns the versions as of now.
+func latest(ctx context.Context, c Catalog) (v versions, err error) {
+	if v.config, v.rules, err = c.Versions(ctx); err != nil {
+		return v, fault.Wrap(fault.Unavailable, err, "the versions of metrics and rules can't be read")
+	}
+	return v, nil
+}
+
+// asOf returns the prices of some versions. An error is Unavailable if the database does not answer.
+func (r *rater) asOf(ctx context.Context, c Catalog, zone *time.Location, v versions) (*prices, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	config, rules, err := c.Versions(ctx)
-	if err != nil {
-		return nil, fault.Wrap(fault.Unavailable, err, "the versions of metrics and rules can't be read")
+	p := &prices{versions: v}
+	var err error
+	if p.ruled, err = r.rules.get(v.rules, func() (*ruled, error) { return rule(ctx, c, v.rules, zone) }); err != nil {
+		return nil, err
 	}
-	if r.have != nil && r.have.configVersion == config && r.have.rulesVersion == rules {
-		return r.have, nil
-	}
-	p := &prices{configVersion: config, rulesVersion: rules, skips: map[*metering.Metric]*metering.Skip{}}
-	if p.configuration, err = c.Configuration(ctx, config); err != nil {
-		return nil, fault.Wrap(fault.Unavailable, err, "the metrics can't be read")
-	}
-	for _, m := range p.configuration.Metrics {
-		if p.skips[m], err = metering.CompileSkip(m.Skip); err != nil {
-			return nil, fmt.Errorf("metric %s: %w", m.Name, err)
-		}
-	}
-	all, err := c.Rules(ctx, rules)
-	if err != nil {
-		return nil, fault.Wrap(fault.Unavailable, err, "the rules can't be read")
-	}
-	if p.engine, err = rating.Compile(all, zone); err != nil {
-		return nil, fmt.Errorf("rules version %d: %w", rules, err)
-	}
-	// what was read, which is later than asked for if nothing had a version yet and something came between
-	p.configVersion, p.rulesVersion = p.configuration.Version, all.Version
-	r.have = p
-	return p, nil
+	p.configured, err = r.configs.get(v.config, func() (*configured, error) { return configure(ctx, c, v.config) })
+	return p, err
 }
 
-// excerpt cuts a detail short: details tell findings apart, and whoever writes the labels decides how long they are.
-func excerpt(s string) string {
-	const most = 200
-	if r := []rune(s); len(r) > most {
-		return string(r[:most]) + "…"
+// configuration returns the metrics of a version, with the errors of asOf.
+func (r *rater) configuration(ctx context.Context, c Catalog, version int64) (*configured, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.configs.get(version, func() (*configured, error) { return configure(ctx, c, version) })
+}
+
+func configure(ctx context.Context, c Catalog, version int64) (*configured, error) {
+	k := &configured{configuration: new(metering.Configuration), skips: map[*metering.Metric]*metering.Skip{}, broken: map[*metering.Metric]error{}}
+	if version == 0 {
+		return k, nil
 	}
-	return s
+	var err error
+	if k.configuration, err = c.Configuration(ctx, version); err != nil {
+		return nil, unreadable(err, "the metrics of version %d can't be read", version)
+	}
+	for _, m := range k.configuration.Metrics {
+		if k.skips[m], err = metering.CompileSkip(m.Skip); err != nil {
+			k.broken[m] = fmt.Errorf("metric %s: skip_datapoints_expression: %w", m.Name, err)
+		}
+	}
+	return k, nil
+}
+
+// rule compiles the rules of a version. Rules that mean nothing are left out, and noted: they concern only what they are for.
+func rule(ctx context.Context, c Catalog, version int64, zone *time.Location) (*ruled, error) {
+	all := new(rating.Rules)
+	if version != 0 {
+		var err error
+		if all, err = c.Rules(ctx, version); err != nil {
+			return nil, unreadable(err, "the rules of version %d can't be read", version)
+		}
+	}
+	k := &ruled{refused: map[target]error{}}
+	var err error
+	if k.engine, err = rating.Compile(all, zone); err == nil {
+		return k, nil
+	}
+	some := *all
+	some.Hashmap = nil
+	for _, one := range all.Hashmap {
+		try := *all
+		try.Hashmap = []rating.Rule{one}
+		if _, err := rating.Compile(&try, zone); err != nil {
+			k.refused[target{one.Service, one.Scope}] = fmt.Errorf("rules version %d: %w", version, err)
+			continue
+		}
+		some.Hashmap = append(some.Hashmap, one)
+	}
+	if k.engine, err = rating.Compile(&some, zone); err != nil {
+		return nil, fmt.Errorf("rules version %d: %w", version, err)
+	}
+	return k, nil
+}
+
+// unreadable tells what is wrong with what was read from the database's being away.
+func unreadable(err error, format string, args ...any) error {
+	if kind := fault.KindOf(err); kind == fault.Invalid || kind == fault.NotFound {
+		return err
+	}
+	return fault.Wrap(fault.Unavailable, err, format, args...)
+}
+
+// check says why usage can't be rated, if it can't.
+func (p *prices) check(u *metering.Usage) error {
+	if err := p.broken[u.Metric]; err != nil {
+		return err
+	}
+	if err := p.refused[target{u.Metric.Name, ""}]; err != nil {
+		return err
+	}
+	return p.refused[target{u.Metric.Name, u.Scope.ID}]
+}
+
+// recent keeps a few values by version, those used last.
+type recent[T any] []entry[T]
+
+type entry[T any] struct {
+	version int64
+	value   T
+}
+
+// get returns the value of a version, made if need be.
+func (r *recent[T]) get(version int64, fresh func() (T, error)) (T, error) {
+	const most = 4
+	i := slices.IndexFunc(*r, func(e entry[T]) bool { return e.version == version })
+	if i >= 0 {
+		e := (*r)[i]
+		*r = slices.Insert(slices.Delete(*r, i, i+1), 0, e)
+		return e.value, nil
+	}
+	value, err := fresh()
+	if err == nil {
+		*r = slices.Insert((*r)[:min(len(*r), most-1)], 0, entry[T]{version, value})
+	}
+	return value, err
 }
 
 // metrics returns the metrics of a source.
@@ -79,26 +175,35 @@ func (p *prices) metrics(source string) (all []*metering.Metric) {
 }
 
 // rate prices the batch's usage and drops the points that are to be skipped. Windows in which a point can't be decided on
-// fail.
+// fail. What is noticed about points joins the batch's findings.
 func (p *prices) rate(b *metering.Batch) {
-	type place struct {
-		scope  *metering.Scope
-		window int
-		metric string
+	found := noticed{}
+	for _, f := range b.Findings {
+		found[notice{f.Scope, f.Window, f.Kind, f.Metric, excerpt(f.Detail)}] += f.Points
 	}
-	unpriced, vanished := map[place]int{}, map[place]int{}
 	for i := range b.Usage {
 		u := &b.Usage[i]
+		if err := p.check(u); err != nil {
+			for _, sample := range u.Samples {
+				b.Failed = append(b.Failed, metering.Outcome{Scope: u.Scope, Window: sample.Window, Error: err.Error()})
+			}
+			u.Samples = nil
+			continue
+		}
 		skip := p.skips[u.Metric]
 		print := u.Fingerprint()
 		var plan *rating.Plan
-		var notNumeric []metering.Attribute
+		var looked *string // what rules look at, once it is needed
+		var notNumeric []string
 		kept := u.Samples[:0]
 		for _, sample := range u.Samples {
 			w := b.Run.Window(sample.Window)
 			if plan == nil || !plan.Holds(w.Begin) {
 				plan = p.engine.Plan(&u.Series, print, w.Begin)
-				notNumeric = plan.NotNumeric()
+				looked, notNumeric = nil, nil
+				for _, a := range plan.NotNumeric() {
+					notNumeric = append(notNumeric, excerpt(rating.LookText([]rating.Look{{Name: a.Name, Value: a.Value}})))
+				}
 			}
 			var outcome rating.Outcome
 			sample.Price, outcome = plan.Price(sample.Qty)
@@ -112,27 +217,27 @@ func (p *prices) rate(b *metering.Batch) {
 					continue
 				}
 			}
-			switch outcome {
-			case rating.Unpriced:
-				unpriced[place{u.Scope, sample.Window, u.Metric.Name}]++
-			case rating.RoundedToNil:
-				vanished[place{u.Scope, sample.Window, u.Metric.Name}]++
-			case rating.Priced:
+			if outcome != rating.Priced {
+				if looked == nil {
+					text := excerpt(rating.LookText(p.engine.Looked(&u.Series, w.Begin)))
+					looked = &text
+				}
+				found[notice{u.Scope, sample.Window, outcomeKind(outcome), u.Metric.Name, *looked}]++
 			}
-			for _, a := range notNumeric {
-				b.Findings = append(b.Findings, metering.Finding{
-					Kind: metering.NotNumeric, Scope: u.Scope, Window: sample.Window, Metric: u.Metric.Name,
-					Detail: excerpt(fmt.Sprintf("%s = %q", a.Name, a.Value)), Points: 1,
-				})
+			for _, detail := range notNumeric {
+				found[notice{u.Scope, sample.Window, metering.NotNumeric, u.Metric.Name, detail}]++
 			}
 			kept = append(kept, sample)
 		}
 		u.Samples = kept
 	}
-	for at, n := range unpriced {
-		b.Findings = append(b.Findings, metering.Finding{Kind: metering.Unpriced, Scope: at.scope, Window: at.window, Metric: at.metric, Points: n})
+	b.Findings = found.findings()
+}
+
+// outcomeKind returns what is noticed about a point that rules gave no price, or none that is left of it.
+func outcomeKind(o rating.Outcome) metering.FindingKind {
+	if o == rating.RoundedToNil {
+		return metering.RoundedToNil
 	}
-	for at, n := range vanished {
-		b.Findings = append(b.Findings, metering.Finding{Kind: metering.RoundedToNil, Scope: at.scope, Window: at.window, Metric: at.metric, Points: n})
-	}
+	return metering.Unpriced
 }

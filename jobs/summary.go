@@ -17,6 +17,8 @@ type Summary struct {
 	Empty    int                                     `json:"empty"`  // windows without usage
 	Failed   int                                     `json:"failed"` // windows that will be tried again
 	Lost     int                                     `json:"lost"`   // windows whose lease was lost to another worker
+	Redone   int                                     `json:"redone"` // windows done again, for tasks and re-checks
+	Same     int                                     `json:"same"`   // of these, those in which nothing changed
 	Points   int                                     `json:"points"`
 	Amount   money.Decimal                           `json:"amount"`
 	Currency string                                  `json:"currency"`
@@ -32,7 +34,7 @@ func newSummary() *Summary {
 	return &Summary{Findings: map[metering.FindingKind]map[string]int{}, Errors: map[string]int{}}
 }
 
-// add counts a committed batch.
+// add counts a committed batch. Points, amounts and findings are those of windows that were done for the first time.
 func (s *Summary) add(b *metering.Batch) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -48,6 +50,12 @@ func (s *Summary) add(b *metering.Batch) {
 			message = "other errors"
 		}
 		s.Errors[message]++
+	}
+	s.Failed += len(failed)
+	if b.Task != nil {
+		s.Redone += len(b.Scopes)*b.Run.Count - len(failed)
+		s.Same += len(b.Unchanged)
+		return
 	}
 	for i := range b.Usage {
 		u := &b.Usage[i]
@@ -67,7 +75,6 @@ func (s *Summary) add(b *metering.Batch) {
 		}
 		s.Findings[f.Kind][f.Metric] += max(f.Points, 1) // a note about a query counts as one
 	}
-	s.Failed += len(failed)
 	s.Done += len(full)
 	s.Empty += len(b.Scopes)*b.Run.Count - len(failed) - len(full)
 }

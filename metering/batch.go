@@ -23,7 +23,7 @@ func (b *Batch) Halves() (first, second *Batch, ok bool) {
 		}
 		part := func(h *Batch, first bool) {
 			has := func(s *Scope) bool { return inFirst[s.Ref] == first }
-			h.Usage, h.Failed, h.Findings = nil, nil, nil
+			h.Usage, h.Failed, h.Unchanged, h.Findings = nil, nil, nil, nil
 			for _, u := range b.Usage {
 				if has(u.Scope) {
 					h.Usage = append(h.Usage, u)
@@ -32,6 +32,11 @@ func (b *Batch) Halves() (first, second *Batch, ok bool) {
 			for _, f := range b.Failed {
 				if has(f.Scope) {
 					h.Failed = append(h.Failed, f)
+				}
+			}
+			for _, u := range b.Unchanged {
+				if has(u.Scope) {
+					h.Unchanged = append(h.Unchanged, u)
 				}
 			}
 			for _, f := range b.Findings {
@@ -55,7 +60,7 @@ func (b *Batch) Halves() (first, second *Batch, ok bool) {
 func (b *Batch) windows(from, to int) *Batch {
 	h := *b
 	h.Run = period.Run{Begin: b.Run.Window(from).Begin, Length: b.Run.Length, Count: to - from}
-	h.Usage, h.Failed, h.Findings = nil, nil, nil
+	h.Usage, h.Failed, h.Unchanged, h.Findings = nil, nil, nil, nil
 	for _, u := range b.Usage {
 		var samples []Sample
 		for _, s := range u.Samples {
@@ -73,6 +78,12 @@ func (b *Batch) windows(from, to int) *Batch {
 		if f.Window >= from && f.Window < to {
 			f.Window -= from
 			h.Failed = append(h.Failed, f)
+		}
+	}
+	for _, u := range b.Unchanged {
+		if u.Window >= from && u.Window < to {
+			u.Window -= from
+			h.Unchanged = append(h.Unchanged, u)
 		}
 	}
 	for _, f := range b.Findings {

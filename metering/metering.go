@@ -177,6 +177,10 @@ type Absence struct {
 // windows.
 var ErrTooMuch = errors.New("too much for one question")
 
+// ErrQuestion is wrapped by a collector's error when the source works, but can't answer this question: it may well answer one
+// about other scopes or windows.
+var ErrQuestion = errors.New("it concerns this question alone")
+
 // FindingKind names what was noticed about usage that could still be processed.
 type FindingKind string
 

@@ -53,6 +53,7 @@ type WindowDetail struct {
 	SourceVersion string    // of the server that answered
 	LeasedBy      string    // who works on the scope; empty: nobody
 	LeasedUntil   time.Time // unless renewed
+	Before, After time.Time // begin of the scope's window before and of the one after it; zero: there is none
 	Metrics       []WindowMetric
 	Findings      []Finding // Scope and Window are not set
 	Superseded    []Superseded
@@ -78,8 +79,9 @@ type Superseded struct {
 
 // Coverage counts a scope's windows by state in one stretch of time.
 type Coverage struct {
-	Scope  int64 // Scope.Ref
-	Cell   int   // index into the stretches asked for
+	Scope  int64     // Scope.Ref
+	Cell   int       // index into the stretches asked for
+	First  time.Time // begin of the first of the windows
 	Counts [Empty + 1]int
 	Again  int // of the done and empty ones, those that wait for a task or a re-check
 	Redone int // those that a task or re-check has replaced

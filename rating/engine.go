@@ -23,6 +23,7 @@ type Engine struct {
 // narrows the plan's span to the time for which it would add the same.
 type module interface {
 	price(p *Plan, s *metering.Series, begin time.Time)
+	looked(s *metering.Series, begin time.Time) []Look // at the attributes of the series, see [Engine.Looked]
 }
 
 // modules are the rating modules there are, by name.

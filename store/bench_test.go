@@ -194,29 +194,109 @@ func (w *benchWorld) round(b *testing.B, begin time.Time, scopesPerBatch, window
 		if err != nil || len(leases) != scopesPerBatch {
 			b.Fatal(len(leases), err)
 		}
-		batch := &metering.Batch{Token: leases[0].Token, Run: run, ConfigVersion: w.config, RulesVersion: 1, SourceVersion: "prometheus 2.42.0"}
 		for _, l := range leases {
 			if l.Run != run {
 				b.Fatal(l.Run, run)
 			}
-			batch.Scopes = append(batch.Scopes, l.Scope)
-			for _, m := range w.metrics {
-				for r := range benchResources {
-					u := metering.Usage{Series: metering.Series{Scope: l.Scope, Metric: m, Groupby: metering.Attributes{
-						{Name: "flavor", Value: fmt.Sprintf("m1.flavor%d", r%12)},
-						{Name: "id", Value: fmt.Sprintf("7f3a0000-0000-0000-0000-%012d", r)},
-						{Name: "region", Value: "RegionOne"},
-					}, Metadata: metering.Attributes{}}}
-					for i := range windows {
-						u.Samples = append(u.Samples, metering.Sample{Window: i, Qty: money.New(int64(1000+r*i%500), 3), Price: w.prices[(r*31+i)%1000]})
-					}
-					batch.Usage = append(batch.Usage, u)
-				}
-			}
 		}
+		batch := w.batch(leases, run)
 		commit(batch)
 		if err := w.s.Release(ctx, batch.Token, batch.Scopes); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// batch returns the usage of leases that have the same run.
+func (w *benchWorld) batch(leases []metering.Lease, run period.Run) *metering.Batch {
+	batch := &metering.Batch{Token: leases[0].Token, Run: run, ConfigVersion: w.config, RulesVersion: 1, SourceVersion: "prometheus 2.42.0"}
+	for _, l := range leases {
+		batch.Scopes = append(batch.Scopes, l.Scope)
+		for _, m := range w.metrics {
+			for r := range benchResources {
+				u := metering.Usage{Series: metering.Series{Scope: l.Scope, Metric: m, Groupby: metering.Attributes{
+					{Name: "flavor", Value: fmt.Sprintf("m1.flavor%d", r%12)},
+					{Name: "id", Value: fmt.Sprintf("7f3a0000-0000-0000-0000-%012d", r)},
+					{Name: "region", Value: "RegionOne"},
+				}, Metadata: metering.Attributes{}}}
+				for i := range run.Count {
+					u.Samples = append(u.Samples, metering.Sample{Window: i, Qty: money.New(int64(1000+r*i%500), 3), Price: w.prices[(r*31+i)%1000]})
+				}
+				batch.Usage = append(batch.Usage, u)
+			}
+		}
+	}
+	return batch
+}
+
+// BenchmarkRerate measures pricing a scope's month again, with every price changed: 400 series x 720 hours, in leases of 24
+// windows, each of which reads its charges and commits them with other prices.
+func BenchmarkRerate(b *testing.B) {
+	for _, database := range []string{"sqlite", "postgres"} {
+		b.Run(database, func(b *testing.B) {
+			ctx := context.Background()
+			check := func(err error) {
+				b.Helper()
+				if err != nil {
+					b.Fatal(err)
+				}
+			}
+			s, err := store.Open(ctx, benchDatabase(b, database), true, slog.New(slog.DiscardHandler))
+			check(err)
+			defer s.Close()
+			w := newBenchWorld(b, s)
+			month := period.Range{Begin: time.Date(2026, 3, 2, 0, 0, 0, 0, time.UTC), End: time.Date(2026, 4, 1, 0, 0, 0, 0, time.UTC)}
+			r := metering.LeaseRequest{Holder: "bench", For: time.Hour, Scopes: 1, Only: []string{"scope-000"}, Until: month.End}
+			for {
+				leases, err := s.Lease(ctx, r)
+				check(err)
+				if len(leases) == 0 {
+					break
+				}
+				batch := w.batch(leases, leases[0].Run)
+				check(s.Commit(ctx, batch))
+				check(s.Release(ctx, batch.Token, batch.Scopes))
+			}
+			r.Again = true
+			points := 0
+			var longest time.Duration
+			for b.Loop() {
+				b.StopTimer()
+				_, err := s.CreateTask(ctx, &metering.NewTask{Kind: metering.Rerate, ScopeIDs: r.Only, Range: month, Reason: "bench", Author: "bench"})
+				check(err)
+				check(s.AdvanceTasks(ctx))
+				b.StartTimer()
+				for {
+					leases, err := s.Lease(ctx, r)
+					check(err)
+					if len(leases) == 0 {
+						break
+					}
+					l := &leases[0]
+					batch := &metering.Batch{Token: l.Token, Scopes: []*metering.Scope{l.Scope}, Run: l.Run, ConfigVersion: l.Config, RulesVersion: l.Rules + 1, Task: l.Task}
+					batch.Usage, err = s.Charges(ctx, batch.Scopes, batch.Run)
+					check(err)
+					for i := range batch.Usage {
+						u := &batch.Usage[i]
+						u.Scope = l.Scope
+						for k := range u.Samples {
+							u.Samples[k].Price = u.Samples[k].Price.Add(money.New(1, 6))
+						}
+					}
+					began := time.Now()
+					check(s.Commit(ctx, batch))
+					longest = max(longest, time.Since(began))
+					points += batch.Points()
+					check(s.Release(ctx, batch.Token, batch.Scopes))
+				}
+				b.StopTimer()
+				check(s.AdvanceTasks(ctx)) // it is finished
+				b.StartTimer()
+			}
+			if points != 288_000*b.N {
+				b.Fatal(points, "points")
+			}
+			b.ReportMetric(float64(longest.Microseconds())/1000, "ms/longest-commit")
+		})
 	}
 }

@@ -17,24 +17,22 @@ type loader interface {
 	close()
 }
 
-// ensurePartitions makes the partitions for the months that a range touches.
+// ensurePartitions makes the partitions for the months that a range touches. What it has seen before is asked again: another
+// process may have dropped it since.
 func (s *Store) ensurePartitions(ctx context.Context, begin, end time.Time) error {
 	if s.d != &postgresDialect {
 		return nil
 	}
 	for p := partitionOf(begin); !p.begin.After(end); p = partitionOf(p.end) {
-		s.mu.Lock()
-		known := s.partitions[p.table]
-		s.mu.Unlock()
-		if known {
+		var exists bool
+		if err := s.db.GetContext(ctx, &exists, "SELECT to_regclass($1) IS NOT NULL", p.table); err != nil {
+			return unavailable(err)
+		}
+		if exists {
 			continue
 		}
 		err := s.update(ctx, func(t *tx) error {
-			if _, err := t.exec(ctx, "SELECT pg_advisory_xact_lock(hashtext('ratebook partitions'))"); err != nil {
-				return err
-			}
-			var one int
-			if found, err := t.get(ctx, &one, "SELECT 1 WHERE to_regclass(?) IS NOT NULL", p.table); err != nil || found {
+			if exists, err := t.partitionExists(ctx, &p); err != nil || exists {
 				return err
 			}
 			// CREATE TABLE ... PARTITION OF would wait for every report that reads charges, and make others wait
@@ -49,11 +47,17 @@ func (s *Store) ensurePartitions(ctx context.Context, begin, end time.Time) erro
 		if err != nil {
 			return err
 		}
-		s.mu.Lock()
-		s.partitions[p.table] = true
-		s.mu.Unlock()
 	}
 	return nil
+}
+
+// partitionExists says whether a partition does, and keeps others from making or dropping any until the transaction ends.
+func (t *tx) partitionExists(ctx context.Context, p *partition) (exists bool, err error) {
+	if _, err := t.exec(ctx, "SELECT pg_advisory_xact_lock(hashtext('ratebook partitions'))"); err != nil {
+		return false, err
+	}
+	_, err = t.get(ctx, &exists, "SELECT to_regclass(?) IS NOT NULL", p.table)
+	return exists, err
 }
 
 // copier loads charges by PostgreSQL's COPY.

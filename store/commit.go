@@ -19,13 +19,21 @@ import (
 
 // Commit stores what became of a batch's windows: charges, the roll-ups of them, findings and the ledger, in one
 // transaction, or, for a large batch, in several that each take whole windows. Nothing is stored and the error is a
-// Conflict if the worker's lease on one of the scopes was lost. A window that has charges already gets the new ones
-// instead, and the old ones stay readable as superseded.
+// Conflict if the worker's lease on one of the scopes was lost, or if its windows are not any more what the batch is for:
+// open, or, with a task, waiting for that. What a task replaces stays readable as superseded.
 func (s *Store) Commit(ctx context.Context, b *metering.Batch) error {
 	if err := checkBatch(b); err != nil {
 		return err
 	}
-	if b.Points() > s.d.commitPoints {
+	points := b.Points()
+	if b.Task != nil {
+		stored, err := s.storedPoints(ctx, b)
+		if err != nil {
+			return err
+		}
+		points += stored
+	}
+	if points > s.d.commitPoints {
 		if x, y, ok := b.Halves(); ok {
 			if err := s.Commit(ctx, x); err != nil {
 				return err
@@ -76,12 +84,15 @@ func checkBatch(b *metering.Batch) error {
 			last = w
 		}
 	}
-	for _, f := range b.Failed {
-		ok = ok && own[f.Scope] && inRun(f.Window)
+	for _, outcomes := range [...][]metering.Outcome{b.Failed, b.Unchanged} {
+		for _, o := range outcomes {
+			ok = ok && own[o.Scope] && inRun(o.Window)
+		}
 	}
 	for _, f := range b.Findings {
 		ok = ok && own[f.Scope] && inRun(f.Window)
 	}
+	ok = ok && (b.Task != nil || len(b.Unchanged) == 0)
 	if !ok || len(b.Scopes) == 0 || b.Run.Count < 1 {
 		return fault.New(fault.Internal, "a batch of %d scopes and %d windows has usage of others, or in disorder; nothing was stored", len(b.Scopes), b.Run.Count)
 	}
@@ -98,18 +109,37 @@ type commit struct {
 	deltas *deltas
 	zone   *time.Location
 
-	windows  []window // by scope and index in the run
-	scopeAt  map[int64]int
-	replaced bool
+	windows []window // by scope and index in the run
+	scopeAt map[int64]int
+	task    int64 // that superseded charges refer to
 }
 
 // window sums up what is committed for one window.
 type window struct {
-	failed   *metering.Outcome
-	points   int
-	unpriced int
-	amount   money.Decimal
-	replace  bool // it has charges
+	failed    *metering.Outcome
+	unchanged bool // its charges stay
+	points    int
+	unpriced  int
+	amount    money.Decimal
+	was       stored
+	changed   bool // whether charges of it were superseded or are new, when it is done again
+}
+
+// stored is what the ledger says of a window, as far as it matters when it is done again.
+type stored struct {
+	Scope    int64
+	BeginsAt timestamp `db:"begins_at"`
+	Period   int64     // seconds
+	State    metering.State
+	Task     *int64
+	Points   int
+	Amount   money.Decimal
+	Config   *int64    `db:"config_version"`
+	Rules    *int64    `db:"rules_version"`
+	Source   *int64    `db:"source_version"`
+	Took     *int64    `db:"took_ms"`
+	Finished timestamp `db:"finished_at"`
+	RedoneBy *int64    `db:"redone_by"`
 }
 
 func (c *commit) window(scope int64, i int) *window {
@@ -126,6 +156,9 @@ func (c *commit) store(ctx context.Context) (map[metering.Fingerprint]seriesRef,
 	for i := range b.Failed {
 		c.window(b.Failed[i].Scope.Ref, b.Failed[i].Window).failed = &b.Failed[i]
 	}
+	for _, u := range b.Unchanged {
+		c.window(u.Scope.Ref, u.Window).unchanged = true
+	}
 	for _, f := range b.Findings {
 		if f.Kind == metering.Unpriced {
 			c.window(f.Scope.Ref, f.Window).unpriced += f.Points
@@ -137,22 +170,28 @@ func (c *commit) store(ctx context.Context) (map[metering.Fingerprint]seriesRef,
 	if err := c.look(ctx); err != nil {
 		return nil, err
 	}
-	if c.replaced {
-		if err := c.supersede(ctx); err != nil {
-			return nil, err
-		}
+	if err := c.s.forgetDeleted(ctx, c.t); err != nil {
+		return nil, err
 	}
-	refs, fresh, err := c.s.seriesRefs(ctx, c.t, b.Usage, c.prints)
+	refs, fresh, added, err := c.s.seriesRefs(ctx, c.t, b.Usage, c.prints)
 	if err != nil {
 		return nil, err
 	}
-	if err := c.charge(ctx, refs); err != nil {
+	if b.Task != nil {
+		err = c.replace(ctx, refs)
+	} else {
+		err = c.charge(ctx, refs)
+	}
+	if err != nil {
 		return nil, err
 	}
 	if err := c.deltas.apply(ctx, c.t); err != nil {
 		return nil, err
 	}
 	if err := c.firstSamples(ctx); err != nil {
+		return nil, err
+	}
+	if err := c.newSeries(ctx, added); err != nil {
 		return nil, err
 	}
 	if err := c.ledger(ctx); err != nil {
@@ -177,30 +216,36 @@ func (c *commit) fence(ctx context.Context) error {
 	return c.t.revise(ctx, held)
 }
 
-// look reads the ledger's rows of all windows of the batch.
+// look reads the ledger's rows of all windows of the batch and makes sure that they are what the batch is for.
 func (c *commit) look(ctx context.Context) error {
 	r := c.b.Run.Range()
+	lock := ""
+	if task := c.b.Task; task != nil {
+		lock = " ORDER BY scope, begins_at " + c.t.d.forUpdate // whoever cancels the task waits
+		if task.ID != 0 {
+			var state metering.TaskState
+			if _, err := c.t.get(ctx, &state, "SELECT state FROM tasks WHERE id = ?", task.ID); err != nil {
+				return err
+			}
+			if state != metering.Running {
+				return fault.New(fault.Conflict, "task %d is not running any more; nothing was stored", task.ID)
+			}
+		}
+	}
 	seen := 0
-	query, args := in("SELECT scope, begins_at, period, state, points FROM windows WHERE scope IN (?) AND begins_at >= ? AND begins_at < ?", refs(c.b.Scopes), at(r.Begin), at(r.End))
+	query, args := in(`SELECT scope, begins_at, period, state, task, points, amount, config_version, rules_version, source_version, took_ms,
+		finished_at, redone_by FROM windows WHERE scope IN (?) AND begins_at >= ? AND begins_at < ?`+lock, refs(c.b.Scopes), at(r.Begin), at(r.End))
 	err := c.t.each(ctx, func(rows *sqlx.Rows) error {
-		var (
-			scope   int64
-			begin   timestamp
-			seconds int64
-			state   metering.State
-			points  int
-		)
-		if err := rows.Scan(&scope, &begin, &seconds, &state, &points); err != nil {
+		var was stored
+		if err := rows.StructScan(&was); err != nil {
 			return fmt.Errorf("store: ledger: %w", err)
 		}
-		offset := begin.Sub(r.Begin)
-		if offset%c.b.Run.Length != 0 || seconds != int64(c.b.Run.Length/time.Second) || state == metering.Waived {
-			return fault.New(fault.Conflict, "the window of scope %d at %s has changed in the ledger; nothing was stored", scope, begin.Format(time.RFC3339))
+		offset := was.BeginsAt.Sub(r.Begin)
+		if offset%c.b.Run.Length != 0 || was.Period != int64(c.b.Run.Length/time.Second) || !was.fits(c.b.Task) {
+			return fault.New(fault.Conflict, "the window of scope %d at %s has changed in the ledger; nothing was stored", was.Scope, was.BeginsAt.Format(time.RFC3339))
 		}
 		seen++
-		if w := c.window(scope, int(offset/c.b.Run.Length)); points > 0 && w.failed == nil {
-			w.replace, c.replaced = true, true
-		}
+		c.window(was.Scope, int(offset/c.b.Run.Length)).was = was
 		return nil
 	}, query, args...)
 	if err == nil && seen != len(c.windows) {
@@ -209,46 +254,12 @@ func (c *commit) look(ctx context.Context) error {
 	return err
 }
 
-// supersede moves the charges of windows that are committed again out of the way, and out of the sums.
-func (c *commit) supersede(ctx context.Context) error {
-	now := at(time.Now())
-	for _, scope := range c.b.Scopes {
-		for i := range c.b.Run.Count {
-			if !c.window(scope.Ref, i).replace {
-				continue
-			}
-			begin := at(c.b.Run.Window(i).Begin)
-			err := c.t.each(ctx, func(rows *sqlx.Rows) error {
-				var (
-					metric     int64
-					unit       string
-					ref        seriesRef
-					qty, price money.Decimal
-				)
-				if err := rows.Scan(&metric, &unit, &ref.id, &ref.slot, &qty, &price); err != nil {
-					return fmt.Errorf("store: charges: %w", err)
-				}
-				c.deltas.add(owner{scope.Ref, metric, unit}, ref, c.run.days[i], c.run.months[i], rollup.Sums{Points: -1, Qty: qty.Neg(), Price: price.Neg()})
-				return nil
-			}, `SELECT s.metric, s.unit, s.id, s.slot, c.qty, c.price FROM charges c JOIN series s ON s.id = c.series
-				WHERE c.scope = ? AND c.begins_at = ?`, scope.Ref, begin)
-			if err != nil {
-				return err
-			}
-			_, err = c.t.exec(ctx, `INSERT INTO superseded_charges
-					(scope, begins_at, period, series, seq, qty, price, config_version, rules_version, superseded_at)
-				SELECT c.scope, c.begins_at, c.period, c.series, c.seq, c.qty, c.price, w.config_version, w.rules_version, `+c.t.d.bindTime+`
-				FROM charges c JOIN windows w ON w.scope = c.scope AND w.begins_at = c.begins_at
-				WHERE c.scope = ? AND c.begins_at = ?`, now, scope.Ref, begin)
-			if err != nil {
-				return err
-			}
-			if _, err := c.t.exec(ctx, "DELETE FROM charges WHERE scope = ? AND begins_at = ?", scope.Ref, begin); err != nil {
-				return err
-			}
-		}
+// fits reports whether a window may be committed: for the first time, or again for a task.
+func (w *stored) fits(task *metering.Task) bool {
+	if task == nil {
+		return w.State == metering.Due || w.State == metering.Failed
 	}
-	return nil
+	return (w.State == metering.Done || w.State == metering.Empty) && w.Task != nil && *w.Task == task.ID
 }
 
 // charge loads the charges and counts them into the windows and the sums. It loads them in the order of their key, which
@@ -430,45 +441,58 @@ func (c *commit) ledger(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	seconds := int64(b.Run.Length / time.Second)
-	var stored, failed []any
+	seconds, took := int64(b.Run.Length/time.Second), b.Took.Milliseconds()
+	var done, failed []any
 	for i, scope := range b.Scopes {
 		for j := range b.Run.Count {
 			w := &c.windows[i*b.Run.Count+j]
 			begin := at(b.Run.Window(j).Begin)
 			if w.failed != nil {
-				failed = append(failed, scope.Ref, begin, seconds, metering.Failed, at(w.failed.Retry), b.Token, at(now), w.failed.Error)
+				state, finished := metering.Failed, at(now)
+				if b.Task != nil { // what is done stays
+					state, finished = w.was.State, at(w.was.Finished.Time)
+				}
+				failed = append(failed, scope.Ref, begin, seconds, state, at(w.failed.Retry), b.Token, finished, w.failed.Error)
 				continue
 			}
 			state := metering.Done
 			if w.points == 0 {
 				state = metering.Empty
 			}
-			stored = append(stored, scope.Ref, begin, seconds, state, at(now), b.Token, w.points, w.unpriced, w.amount.String(),
-				b.ConfigVersion, b.RulesVersion, source, b.Took.Milliseconds(), at(now))
+			m := made{&b.ConfigVersion, &b.RulesVersion, source, &took, nil}
+			if b.Task != nil {
+				m = c.madeAgain(w, m)
+			}
+			var task any
+			next := now
+			if recheck := b.Run.Window(j).End.Add(b.Recheck); b.Recheck > 0 && recheck.After(now) && (b.Task == nil || b.Task.Kind != metering.Recheck) {
+				task, next = 0, recheck
+			}
+			done = append(done, scope.Ref, begin, seconds, state, at(next), b.Token, w.points, w.unpriced, w.amount.String(),
+				m.config, m.rules, m.source, m.took, at(now), task, m.redoneBy)
 		}
 	}
-	// every row exists, see look: the insert is a bulk update that both databases know
+	// every row exists, see look: the insert is a bulk update that both databases know; attempts are counted from the first
+	// failure on
+	const attempts = "attempts = CASE WHEN windows.error IS NULL THEN 1 ELSE windows.attempts + 1 END"
 	err = c.t.insertRows(ctx, `INSERT INTO windows (scope, begins_at, period, state, next_attempt, attempt, points, unpriced, amount,
-		config_version, rules_version, source_version, took_ms, finished_at)`,
-		`ON CONFLICT (scope, begins_at) DO UPDATE SET state = excluded.state, attempts = windows.attempts + 1, attempt = excluded.attempt,
-		points = excluded.points, unpriced = excluded.unpriced, amount = excluded.amount, config_version = excluded.config_version,
-		rules_version = excluded.rules_version, source_version = excluded.source_version, took_ms = excluded.took_ms,
-		finished_at = excluded.finished_at, error = NULL`, 14, stored)
+		config_version, rules_version, source_version, took_ms, finished_at, task, redone_by)`,
+		"ON CONFLICT (scope, begins_at) DO UPDATE SET state = excluded.state, "+attempts+`, attempt = excluded.attempt,
+		next_attempt = excluded.next_attempt, points = excluded.points, unpriced = excluded.unpriced, amount = excluded.amount,
+		config_version = excluded.config_version, rules_version = excluded.rules_version, source_version = excluded.source_version,
+		took_ms = excluded.took_ms, finished_at = excluded.finished_at, task = excluded.task, redone_by = excluded.redone_by, error = NULL`, 16, done)
 	if err != nil {
 		return err
 	}
 	return c.t.insertRows(ctx, "INSERT INTO windows (scope, begins_at, period, state, next_attempt, attempt, finished_at, error)",
-		`ON CONFLICT (scope, begins_at) DO UPDATE SET state = excluded.state, attempts = windows.attempts + 1, attempt = excluded.attempt,
+		"ON CONFLICT (scope, begins_at) DO UPDATE SET state = excluded.state, "+attempts+`, attempt = excluded.attempt,
 		next_attempt = excluded.next_attempt, finished_at = excluded.finished_at, error = excluded.error`, 8, failed)
 }
 
 // findings replaces what was noticed about the windows.
 func (c *commit) findings(ctx context.Context) error {
 	b := c.b
-	r := b.Run.Range()
-	query, args := in("DELETE FROM findings WHERE scope IN (?) AND begins_at >= ? AND begins_at < ?", refs(b.Scopes), at(r.Begin), at(r.End))
-	deleted, err := c.t.exec(ctx, query, args...)
+	deleted, err := c.forgetFindings(ctx)
 	if err != nil {
 		return err
 	}
@@ -480,6 +504,9 @@ func (c *commit) findings(ctx context.Context) error {
 	}
 	points := map[key]int{}
 	for _, f := range b.Findings {
+		if b.Task != nil && c.window(f.Scope.Ref, f.Window).failed != nil { // what is known of the charges that stay, stays
+			continue
+		}
 		points[key{f.Scope.Ref, f.Window, f.Kind, f.Metric, f.Detail}] += f.Points
 	}
 	ordered := keys(points)
@@ -495,21 +522,53 @@ func (c *commit) findings(ctx context.Context) error {
 	if err != nil || deleted == 0 && len(values) == 0 {
 		return err
 	}
-	return c.unpricedDays(ctx)
+	return c.findingDays(ctx)
 }
 
-// unpricedDays sums what was not priced on the batch's days anew, for its scopes.
-func (c *commit) unpricedDays(ctx context.Context) error {
+// forgetFindings deletes what was noticed about the windows before: when they are only priced again, what was noticed about
+// prices.
+func (c *commit) forgetFindings(ctx context.Context) (deleted int64, err error) {
+	b := c.b
+	what, kinds := "DELETE FROM findings WHERE ", []any(nil)
+	if b.Task != nil && b.Task.Kind == metering.Rerate {
+		what, kinds = what+"kind IN (?, ?, ?) AND ", []any{metering.Unpriced, metering.NotNumeric, metering.RoundedToNil}
+	}
+	if b.Task == nil || len(b.Failed) == 0 {
+		r := b.Run.Range()
+		query, args := in(what+"scope IN (?) AND begins_at >= ? AND begins_at < ?", append(kinds, refs(b.Scopes), at(r.Begin), at(r.End))...)
+		return c.t.exec(ctx, query, args...)
+	}
+	for i, scope := range b.Scopes {
+		var begins []any
+		for j := range b.Run.Count {
+			if c.windows[i*b.Run.Count+j].failed == nil {
+				begins = append(begins, at(b.Run.Window(j).Begin))
+			}
+		}
+		if len(begins) == 0 {
+			continue
+		}
+		query, args := in(what+"scope = ? AND begins_at IN (?)", append(slices.Clone(kinds), scope.Ref, begins)...)
+		n, err := c.t.exec(ctx, query, args...)
+		if deleted += n; err != nil {
+			return deleted, err
+		}
+	}
+	return deleted, nil
+}
+
+// findingDays sums what was noticed on the batch's days anew, for its scopes.
+func (c *commit) findingDays(ctx context.Context) error {
 	r := c.b.Run.Range()
 	for day := period.Floor(r.Begin, findingDay); day.Before(r.End); day = day.Add(findingDay) {
-		query, args := in("DELETE FROM unpriced_days WHERE day = ? AND scope IN (?)", at(day), refs(c.b.Scopes))
+		query, args := in("DELETE FROM finding_days WHERE day = ? AND scope IN (?)", at(day), refs(c.b.Scopes))
 		if _, err := c.t.exec(ctx, query, args...); err != nil {
 			return err
 		}
-		query, args = in(`INSERT INTO unpriced_days (day, scope, metric, points, first_at, last_at)
-			SELECT `+c.t.d.bindTime+`, scope, metric, SUM(points), MIN(begins_at), MAX(begins_at) FROM findings
-			WHERE scope IN (?) AND begins_at >= ? AND begins_at < ? AND kind = ? GROUP BY scope, metric`,
-			at(day), refs(c.b.Scopes), at(day), at(day.Add(findingDay)), metering.Unpriced)
+		query, args = in(`INSERT INTO finding_days (day, scope, kind, metric, detail, windows, points, first_at, last_at)
+			SELECT `+c.t.d.bindTime+`, scope, kind, metric, detail, COUNT(*), SUM(points), MIN(begins_at), MAX(begins_at) FROM findings
+			WHERE scope IN (?) AND begins_at >= ? AND begins_at < ? GROUP BY scope, kind, metric, detail`,
+			at(day), refs(c.b.Scopes), at(day), at(day.Add(findingDay)))
 		if _, err := c.t.exec(ctx, query, args...); err != nil {
 			return err
 		}
@@ -517,23 +576,38 @@ func (c *commit) unpricedDays(ctx context.Context) error {
 	return nil
 }
 
+// newSeries counts series that are stored for the first time, given by their usage's index, on the day of their first window.
+func (c *commit) newSeries(ctx context.Context, added []int) error {
+	type key struct {
+		day           int64 // Unix seconds
+		scope, metric int64
+	}
+	first := map[metering.Fingerprint]key{}
+	for _, i := range added {
+		u := &c.b.Usage[i]
+		if len(u.Samples) == 0 {
+			continue
+		}
+		k := key{period.Floor(c.b.Run.Window(u.Samples[0].Window).Begin, findingDay).Unix(), u.Scope.Ref, u.Metric.Ref}
+		if have, ok := first[c.prints[i]]; !ok || k.day < have.day {
+			first[c.prints[i]] = k
+		}
+	}
+	series := map[key]int{}
+	for _, k := range first {
+		series[k]++
+	}
+	ordered := keys(series)
+	slices.SortFunc(ordered, func(x, y key) int {
+		return cmp.Or(cmp.Compare(x.day, y.day), cmp.Compare(x.scope, y.scope), cmp.Compare(x.metric, y.metric))
+	})
+	var values []any
+	for _, k := range ordered {
+		values = append(values, at(time.Unix(k.day, 0)), k.scope, k.metric, series[k])
+	}
+	return c.t.insertRows(ctx, "INSERT INTO new_series_days AS n (day, scope, metric, series)",
+		"ON CONFLICT (day, scope, metric) DO UPDATE SET series = n.series + excluded.series", 4, values)
+}
+
 // findingDay is what findings are summed by; UTC days don't depend on the billing zone.
 const findingDay = 24 * time.Hour
-
-// Finding is something that was noticed about usage, summed over windows.
-type Finding struct {
-	Kind    metering.FindingKind
-	Metric  string
-	Detail  string
-	Windows int
-	Points  int
-}
-
-// Findings sums up what was noticed in the windows that begin in a range, the most points first.
-func (s *Store) Findings(ctx context.Context, r period.Range) (all []Finding, err error) {
-	err = s.view(ctx, func(t *tx) error {
-		return t.list(ctx, &all, `SELECT kind, metric, detail, COUNT(*) AS windows, SUM(points) AS points FROM findings
-			WHERE begins_at >= ? AND begins_at < ? GROUP BY kind, metric, detail ORDER BY points DESC, kind, metric, detail`, at(r.Begin), at(r.End))
-	})
-	return all, err
-}

@@ -15,9 +15,13 @@ type dialect struct {
 
 	skipLocked string // ends a SELECT whose rows are taken by one worker, the others passing over them
 	forUpdate  string // ends a SELECT whose rows stay as they are until the transaction ends
+	forShare   string // ends a SELECT whose rows aren't changed until the transaction ends; others may read them so, too
 	decimalAdd string // the exact sum of two decimal columns, %s and %s
+	decimalSum string // the exact sum of all values of a decimal column, %s
 	timeAdd    string // the time %s and %s seconds, a number or ?
 	bindTime   string // a bound time where nothing else says its type
+	nextToken  string // a query that makes the next lease token
+	moves      bool   // whether a statement can insert what another one deletes
 	unixTime   string // the whole seconds of the time %s since the epoch
 
 	commitPoints int // the most points of one commit, to keep transactions short
@@ -25,6 +29,7 @@ type dialect struct {
 	seriesIDs   string // as many new ids of series as the parameter says
 	loadSeries  func(ctx context.Context, t *tx, all []newSeries) error
 	loadCharges func(ctx context.Context, t *tx, p *partition) (loader, error)
+	supersede   func(ctx context.Context, c *commit, old []oldCharge, now time.Time) error // stores charges as superseded
 }
 
 var postgresDialect = dialect{
@@ -32,32 +37,43 @@ var postgresDialect = dialect{
 	snapshot:     sql.LevelRepeatableRead,
 	skipLocked:   "FOR UPDATE SKIP LOCKED",
 	forUpdate:    "FOR UPDATE",
+	forShare:     "FOR SHARE",
 	decimalAdd:   "%s + %s",
+	decimalSum:   "SUM(%s)",
 	timeAdd:      "%s + make_interval(secs => %s)",
 	bindTime:     "CAST(? AS timestamptz)",
+	nextToken:    "SELECT nextval('lease_tokens')",
+	moves:        true,
 	unixTime:     "CAST(extract(epoch FROM %s) AS bigint)",
 	commitPoints: 200_000,
 	seriesIDs:    "SELECT nextval('series_id_seq') FROM generate_series(1, ?)",
 	loadSeries:   copySeries,
 	loadCharges:  copyCharges,
+	supersede:    copySuperseded,
 }
 
 var sqliteDialect = dialect{
 	name:         "sqlite",
 	oneWriter:    true,
 	decimalAdd:   "decimal_add(%s, %s)",
+	decimalSum:   "decimal_sum(%s)",
 	timeAdd:      "%s + %s",
 	bindTime:     "CAST(? AS integer)",
+	nextToken:    "UPDATE lease_tokens SET last = last + 1 RETURNING last",
 	unixTime:     "%s",
 	commitPoints: 24_000, // some 100 ms, with series that are all new some 250
 	seriesIDs: `WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?)
 		SELECT COALESCE((SELECT seq FROM sqlite_sequence WHERE name = 'series'), 0) + i FROM n`,
 	loadSeries:  insertSeries,
 	loadCharges: insertCharges,
+	supersede:   insertSuperseded,
 }
 
 // add returns SQL for the exact sum of two decimals.
 func (d *dialect) add(a, b string) string { return fmt.Sprintf(d.decimalAdd, a, b) }
+
+// sum returns SQL for the exact sum of a column of decimals.
+func (d *dialect) sum(column string) string { return fmt.Sprintf(d.decimalSum, column) }
 
 // later returns SQL for a time some bound seconds later.
 func (d *dialect) later(t string) string { return d.laterBy(t, "?") }

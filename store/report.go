@@ -20,7 +20,8 @@ import (
 
 // Report answers a report's question from the coarsest sums that can, all read from one state of the database. It calls
 // yield with each row, in order, and returns the total of all rows. Rows are made a bucket at a time, so that memory holds
-// one bucket's groups, not the whole answer.
+// one bucket's groups, not the whole answer. A question that needs charges or roll-ups that were dropped is Invalid, and
+// the error says what can be asked instead.
 func (s *Store) Report(ctx context.Context, q *costs.Query, yield func(costs.Row) error) (total costs.Total, err error) {
 	if err := q.Validate(); err != nil {
 		return total, err
@@ -29,8 +30,16 @@ func (s *Store) Report(ctx context.Context, q *costs.Query, yield func(costs.Row
 	if err != nil {
 		return total, err
 	}
-	err = s.view(ctx, func(t *tx) error {
+	segments := q.Segments(settings.Zone)
+	view := s.view
+	if slices.ContainsFunc(segments, readsCharges) {
+		view = s.viewCharges
+	}
+	err = view(ctx, func(t *tx) error {
 		if err := t.checkZone(ctx, settings.Zone); err != nil {
+			return err
+		}
+		if err := t.checkKept(ctx, q, segments, settings.Zone); err != nil {
 			return err
 		}
 		r := &report{s: s, t: t, q: q, zone: settings.Zone, g: costs.NewGrouper(q, settings.Zone, yield)}
@@ -40,7 +49,7 @@ func (s *Store) Report(ctx context.Context, q *costs.Query, yield func(costs.Row
 		if err := r.names(ctx); err != nil {
 			return err
 		}
-		for _, segment := range q.Segments(settings.Zone) {
+		for _, segment := range segments {
 			var err error
 			switch {
 			case segment.Level == costs.Charges:
@@ -58,6 +67,28 @@ func (s *Store) Report(ctx context.Context, q *costs.Query, yield func(costs.Row
 		return err
 	})
 	return total, err
+}
+
+func readsCharges(s costs.Segment) bool { return s.Level == costs.Charges }
+
+// checkKept fails unless all that a question needs is kept.
+func (t *tx) checkKept(ctx context.Context, q *costs.Query, segments []costs.Segment, zone *time.Location) error {
+	kept, err := t.retention(ctx)
+	if err != nil {
+		return err
+	}
+	if q.Range.Begin.Before(kept.RollupsFrom) {
+		return fault.New(fault.Invalid, "nothing from before %s is kept; let the report begin there or later", civilDay(kept.RollupsFrom, zone))
+	}
+	i := slices.IndexFunc(segments, readsCharges)
+	if i < 0 || !segments[i].Range.Begin.Before(kept.ChargesFrom) {
+		return nil
+	}
+	from := civilDay(kept.ChargesFrom, zone)
+	if q.Bucket == period.Hour {
+		return fault.New(fault.Invalid, "charges from before %s are kept only as sums of days; ask by day, or let the report begin there or later", from)
+	}
+	return fault.New(fault.Invalid, "charges from before %s are kept only as sums of days; let the report begin and end with whole days of %s", from, zone)
 }
 
 // report is one report while it is being answered.

@@ -311,16 +311,28 @@ func (t *tx) chargesOf(ctx context.Context, scope int64, r period.Range, zone *t
 	return flush()
 }
 
-// chargedRange returns from when to when a scope has charges, in whole billing months.
-func (t *tx) chargedRange(ctx context.Context, scope int64, zone *time.Location) (r period.Range, err error) {
+// chargedRange returns from when to when a scope has charges, in whole billing months, and since when charges are kept:
+// roll-ups from before that time, if it isn't zero, can't be computed, whatever charges may be left.
+func (t *tx) chargedRange(ctx context.Context, scope int64, zone *time.Location) (r period.Range, from time.Time, err error) {
 	var first, last timestamp
-	if _, err := t.get(ctx, &first, "SELECT MIN(begins_at) FROM charges WHERE scope = ?", scope); err != nil || first.IsZero() {
-		return r, err
+	if _, err := t.get(ctx, &first, "SELECT MIN(begins_at) FROM charges WHERE scope = ?", scope); err != nil {
+		return r, from, err
 	}
 	if _, err := t.get(ctx, &last, "SELECT MAX(begins_at) FROM charges WHERE scope = ?", scope); err != nil {
-		return r, err
+		return r, from, err
 	}
-	return period.Range{Begin: period.Month.Start(first.Time, zone), End: period.Month.Next(last.Time, zone)}, nil
+	kept, err := t.retention(ctx) // read last: the mark is there before charges go
+	if err != nil || first.IsZero() {
+		return r, kept.ChargesFrom, err
+	}
+	r = period.Range{Begin: period.Month.Start(first.Time, zone), End: period.Month.Next(last.Time, zone)}
+	if r.Begin.Before(kept.ChargesFrom) {
+		r.Begin = kept.ChargesFrom
+	}
+	if r.Empty() {
+		r = period.Range{}
+	}
+	return r, kept.ChargesFrom, nil
 }
 
 // Mismatch is a row of the roll-ups that differs from the charges it should sum.
@@ -330,7 +342,8 @@ type Mismatch struct {
 }
 
 // VerifyRollups computes all roll-ups anew from the charges and calls report for every row that differs. It changes
-// nothing and may run beside workers: each scope is compared within one state of the database.
+// nothing and may run beside workers: each scope is compared within one state of the database. Roll-ups whose charges were
+// dropped are taken as they are.
 func (s *Store) VerifyRollups(ctx context.Context, report func(Mismatch)) error {
 	settings, err := s.currentSettings(ctx)
 	if err != nil {
@@ -341,8 +354,8 @@ func (s *Store) VerifyRollups(ctx context.Context, report func(Mismatch)) error 
 		return err
 	}
 	for _, scope := range scopes {
-		err := s.view(ctx, func(t *tx) error {
-			months, err := t.chargedRange(ctx, scope.Ref, settings.Zone)
+		err := s.viewCharges(ctx, func(t *tx) error {
+			months, from, err := t.chargedRange(ctx, scope.Ref, settings.Zone)
 			if err != nil {
 				return err
 			}
@@ -358,7 +371,7 @@ func (s *Store) VerifyRollups(ctx context.Context, report func(Mismatch)) error 
 					}
 				}
 			}
-			return r.surplus(ctx, t, scope, report)
+			return r.surplus(ctx, t, scope, from, settings.Zone, report)
 		})
 		if err != nil {
 			return err
@@ -370,16 +383,22 @@ func (s *Store) VerifyRollups(ctx context.Context, report func(Mismatch)) error 
 // rows counts the rows of a scope that must exist, by table.
 type rows struct{ sums map[string]int }
 
-// surplus reports tables that have more rows of the scope than there are charges for.
-func (r *rows) surplus(ctx context.Context, t *tx, scope *metering.Scope, report func(Mismatch)) error {
+// surplus reports tables that have more rows of the scope, since a time, than there are charges for.
+func (r *rows) surplus(ctx context.Context, t *tx, scope *metering.Scope, from time.Time, zone *time.Location, report func(Mismatch)) error {
 	d := newDeltas()
-	for _, table := range []string{d.days.sumTable, d.days.packTable, d.months.sumTable, d.months.packTable} {
-		var n int
-		if _, err := t.get(ctx, &n, "SELECT COUNT(*) FROM "+table+" WHERE scope = ?", scope.Ref); err != nil {
-			return err
-		}
-		if n > r.sums[table] {
-			report(Mismatch{scope.ID, table + ": " + strconv.Itoa(n-r.sums[table]) + " rows without charges"})
+	for _, l := range []*level{&d.days, &d.months} {
+		for _, table := range []string{l.sumTable, l.packTable} {
+			query, args := "SELECT COUNT(*) FROM "+table+" WHERE scope = ?", []any{scope.Ref}
+			if !from.IsZero() {
+				query, args = query+" AND "+l.column+" >= ?", append(args, civilDay(from, zone).String())
+			}
+			var n int
+			if _, err := t.get(ctx, &n, query, args...); err != nil {
+				return err
+			}
+			if n > r.sums[table] {
+				report(Mismatch{scope.ID, table + ": " + strconv.Itoa(n-r.sums[table]) + " rows without charges"})
+			}
 		}
 	}
 	return nil
@@ -436,7 +455,8 @@ func (l *level) verify(ctx context.Context, t *tx, scope *metering.Scope, r *row
 }
 
 // RebuildRollups computes all roll-ups anew from the charges and writes them, a scope's month at a time, so that reports
-// stay right meanwhile. It leases every scope and fails with a Conflict if a worker has one.
+// stay right meanwhile. It leases every scope and fails with a Conflict if a worker has one. Roll-ups whose charges were
+// dropped stay as they are.
 func (s *Store) RebuildRollups(ctx context.Context, actor string, progress func(done, all int)) error {
 	settings, err := s.currentSettings(ctx)
 	if err != nil {
@@ -469,6 +489,17 @@ func (s *Store) recut(ctx context.Context, before, after, actor string) error {
 			return err
 		}
 		last, _ = strconv.ParseInt(done, 10, 64)
+		if err := t.lockZone(ctx); err != nil {
+			return err
+		}
+		kept, err := t.retention(ctx)
+		if err != nil {
+			return err
+		}
+		if !kept.ChargesFrom.IsZero() {
+			return fault.New(fault.Conflict, "the billing zone can't be changed any more: charges before %s were dropped, and without them days and months can't be cut anew",
+				droppedBefore(kept.ChargesFrom, before))
+		}
 		if wanted == "" { // nothing has begun: look first whether it can
 			var scope string
 			busy, err := t.get(ctx, &scope, "SELECT scope FROM scopes WHERE lease_until > ? LIMIT 1", at(time.Now()))
@@ -479,7 +510,7 @@ func (s *Store) recut(ctx context.Context, before, after, actor string) error {
 				return fault.New(fault.Conflict, "scope %s is being processed; stop serve and process, and try again", scope)
 			}
 		}
-		_, err := t.exec(ctx, "INSERT INTO settings (name, value) VALUES (?, ?) ON CONFLICT (name) DO NOTHING", settingRecut, after)
+		_, err = t.exec(ctx, "INSERT INTO settings (name, value) VALUES (?, ?) ON CONFLICT (name) DO NOTHING", settingRecut, after)
 		return err
 	})
 	if err != nil {
@@ -498,6 +529,15 @@ func (s *Store) recut(ctx context.Context, before, after, actor string) error {
 		}
 		return s.storeSetting(ctx, t, settingTimezone, before, after, actor)
 	})
+}
+
+// droppedBefore names the day, in the zone of that name, that a mark lies at.
+func droppedBefore(mark time.Time, zoneName string) string {
+	zone, err := period.ParseZone(zoneName)
+	if err != nil {
+		zone = time.UTC
+	}
+	return civilDay(mark, zone).String()
 }
 
 // checkZone fails unless the roll-ups are cut in the zone.
@@ -542,7 +582,10 @@ const rebuildLease = time.Minute
 // rebuildScope replaces a scope's roll-ups. They are computed before the transactions that write them, which the scope's
 // lease makes safe and which keeps them short.
 func (s *Store) rebuildScope(ctx context.Context, scope *metering.Scope, zone *time.Location) (err error) {
-	token := NewToken()
+	token, err := s.Token(ctx)
+	if err != nil {
+		return err
+	}
 	just := []*metering.Scope{scope}
 	now := time.Now()
 	var months period.Range
@@ -558,12 +601,13 @@ func (s *Store) rebuildScope(ctx context.Context, scope *metering.Scope, zone *t
 		if err != nil {
 			return err
 		}
-		if months, err = t.chargedRange(ctx, scope.Ref, zone); err != nil {
+		var from time.Time
+		if months, from, err = t.chargedRange(ctx, scope.Ref, zone); err != nil {
 			return err
 		}
 		d := newDeltas()
 		for _, l := range []*level{&d.days, &d.months} { // rows that have no charges at all
-			if err := l.clear(ctx, t, scope.Ref, months, zone, true); err != nil {
+			if err := l.clearOutside(ctx, t, scope.Ref, months, from, zone); err != nil {
 				return err
 			}
 		}
@@ -580,7 +624,7 @@ func (s *Store) rebuildScope(ctx context.Context, scope *metering.Scope, zone *t
 	for m := months.Begin; m.Before(months.End); m = period.Month.Next(m, zone) {
 		month := period.Range{Begin: m, End: period.Month.Next(m, zone)}
 		d := newDeltas()
-		err := s.view(ctx, func(t *tx) error { return t.chargesOf(ctx, scope.Ref, month, zone, d) })
+		err := s.viewCharges(ctx, func(t *tx) error { return t.chargesOf(ctx, scope.Ref, month, zone, d) })
 		if err != nil {
 			return err
 		}
@@ -595,8 +639,11 @@ func (s *Store) rebuildScope(ctx context.Context, scope *metering.Scope, zone *t
 			if err != nil {
 				return err
 			}
+			if kept, err := t.retention(ctx); err != nil || m.Before(kept.ChargesFrom) { // its charges are going meanwhile
+				return err
+			}
 			for _, l := range []*level{&d.days, &d.months} {
-				if err := l.clear(ctx, t, scope.Ref, month, zone, false); err != nil {
+				if err := l.clear(ctx, t, scope.Ref, month, zone); err != nil {
 					return err
 				}
 			}
@@ -609,18 +656,27 @@ func (s *Store) rebuildScope(ctx context.Context, scope *metering.Scope, zone *t
 	return nil
 }
 
-// clear deletes a scope's rows in, or else outside, a range of whole billing months.
-func (l *level) clear(ctx context.Context, t *tx, scope int64, months period.Range, zone *time.Location, outside bool) error {
-	where := " >= ? AND " + l.column + " < ?"
-	if outside {
-		where = " < ? OR " + l.column + " >= ?"
+// clear deletes a scope's rows in a range of whole billing months.
+func (l *level) clear(ctx context.Context, t *tx, scope int64, months period.Range, zone *time.Location) error {
+	return l.deleteRows(ctx, t, scope, l.column+" >= ? AND "+l.column+" < ?", civilDay(months.Begin, zone).String(), civilDay(months.End, zone).String())
+}
+
+// clearOutside deletes a scope's rows outside a range of whole billing months, but none from before a time.
+func (l *level) clearOutside(ctx context.Context, t *tx, scope int64, months period.Range, from time.Time, zone *time.Location) error {
+	var begin, end civil
+	if !months.Empty() {
+		begin, end = civilDay(months.Begin, zone), civilDay(months.End, zone)
 	}
-	begin, end := civilDay(months.Begin, zone), civilDay(months.End, zone)
-	if months.Empty() {
-		begin, end = 0, 0
+	where, args := "("+l.column+" < ? OR "+l.column+" >= ?)", []any{begin.String(), end.String()}
+	if !from.IsZero() {
+		where, args = where+" AND "+l.column+" >= ?", append(args, civilDay(from, zone).String())
 	}
+	return l.deleteRows(ctx, t, scope, where, args...)
+}
+
+func (l *level) deleteRows(ctx context.Context, t *tx, scope int64, where string, args ...any) error {
 	for _, table := range []string{l.sumTable, l.packTable} {
-		if _, err := t.exec(ctx, "DELETE FROM "+table+" WHERE scope = ? AND ("+l.column+where+")", scope, begin.String(), end.String()); err != nil {
+		if _, err := t.exec(ctx, "DELETE FROM "+table+" WHERE scope = ? AND "+where, append([]any{scope}, args...)...); err != nil {
 			return err
 		}
 	}

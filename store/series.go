@@ -30,9 +30,9 @@ const chunkSeries = rollup.MaxSeries * 3 / 4
 // maxKnownSeries bounds the fingerprints that are remembered, at some 60 bytes each.
 const maxKnownSeries = 2_000_000
 
-// seriesRefs returns where each usage's series, with its fingerprint, is stored, storing those that are new. fresh must be given to remember
-// once the transaction is committed.
-func (s *Store) seriesRefs(ctx context.Context, t *tx, usage []metering.Usage, prints []metering.Fingerprint) (found []seriesRef, fresh map[metering.Fingerprint]seriesRef, err error) {
+// seriesRefs returns where each usage's series, with its fingerprint, is stored, storing those that are new: added are the
+// usages of these. fresh must be given to remember once the transaction is committed.
+func (s *Store) seriesRefs(ctx context.Context, t *tx, usage []metering.Usage, prints []metering.Fingerprint) (found []seriesRef, fresh map[metering.Fingerprint]seriesRef, added []int, err error) {
 	found = make([]seriesRef, len(usage))
 	var unknown []int
 	s.mu.Lock()
@@ -45,13 +45,13 @@ func (s *Store) seriesRefs(ctx context.Context, t *tx, usage []metering.Usage, p
 	}
 	s.mu.Unlock()
 	if len(unknown) == 0 {
-		return found, nil, nil
+		return found, nil, nil, nil
 	}
 
 	fresh = map[metering.Fingerprint]seriesRef{}
 	next, err := t.nextSlots(ctx, usage, unknown)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	var perhaps []int // those whose scope and metric have series at all
 	for _, i := range unknown {
@@ -64,9 +64,8 @@ func (s *Store) seriesRefs(ctx context.Context, t *tx, usage []metering.Usage, p
 		stored += int(n)
 	}
 	if err := t.findSeries(ctx, fresh, usage, prints, perhaps, stored < 4*len(perhaps)); err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
-	var missing []int
 	for _, i := range unknown {
 		if _, ok := fresh[prints[i]]; ok {
 			continue
@@ -74,15 +73,15 @@ func (s *Store) seriesRefs(ctx context.Context, t *tx, usage []metering.Usage, p
 		o := ownerOf(&usage[i])
 		fresh[prints[i]] = seriesRef{slot: next[o]} // several usages may be of one series
 		next[o]++
-		missing = append(missing, i)
+		added = append(added, i)
 	}
-	if err := t.addSeries(ctx, fresh, usage, prints, missing); err != nil {
-		return nil, nil, err
+	if err := t.addSeries(ctx, fresh, usage, prints, added); err != nil {
+		return nil, nil, nil, err
 	}
 	for _, i := range unknown {
 		found[i] = fresh[prints[i]]
 	}
-	return found, fresh, nil
+	return found, fresh, added, nil
 }
 
 // seriesOwner is what slots are counted for.

@@ -31,6 +31,13 @@ const (
 	settingTimezone = "timezone"
 	settingCurrency = "currency"
 	settingRecut    = "timezone_wanted" // while roll-ups are recomputed for another zone
+
+	settingKeepCharges   = "keep_charges"
+	settingKeepRollups   = "keep_rollups"
+	settingChargesFrom   = "charges_from"   // the begin of the first billing month with charges; all before were dropped
+	settingRollupsFrom   = "rollups_from"   // and of the first with roll-ups
+	settingSeriesOf      = "series_kept_of" // both, when series that nobody refers to were last dropped
+	settingSeriesDeleted = "series_deleted" // changes whenever series are deleted
 )
 
 // UseSettings returns the database's settings. The first use stores them, as wanted or else by default; later a wish that
@@ -174,7 +181,30 @@ func parseSettings(stored map[string]string) (*metering.Settings, error) {
 	if err != nil {
 		return nil, fault.Wrap(fault.Internal, err, "the stored setting timezone can't be read")
 	}
-	return &metering.Settings{Period: d, ScopeKey: stored[settingScopeKey], Zone: zone, Currency: stored[settingCurrency]}, nil
+	kept, err := parseRetention(stored)
+	if err != nil {
+		return nil, err
+	}
+	return &metering.Settings{Period: d, ScopeKey: stored[settingScopeKey], Zone: zone, Currency: stored[settingCurrency], Retention: kept}, nil
+}
+
+// parseRetention reads the settings about what is kept; what is not stored is kept forever.
+func parseRetention(stored map[string]string) (r metering.Retention, err error) {
+	for name, keep := range map[string]*metering.Keep{settingKeepCharges: &r.Charges, settingKeepRollups: &r.Rollups} {
+		if text := stored[name]; text != "" && err == nil {
+			if *keep, err = metering.ParseKeep(text); err != nil {
+				err = fault.Wrap(fault.Internal, err, "the stored setting %s can't be read", name)
+			}
+		}
+	}
+	for name, from := range map[string]*time.Time{settingChargesFrom: &r.ChargesFrom, settingRollupsFrom: &r.RollupsFrom} {
+		if text := stored[name]; text != "" && err == nil {
+			if *from, err = time.Parse(time.RFC3339, text); err != nil {
+				err = fault.Wrap(fault.Internal, err, "the stored setting %s can't be read", name)
+			}
+		}
+	}
+	return r, err
 }
 
 // currentSettings returns the settings a working Store was opened for.
@@ -196,8 +226,9 @@ func (s *Store) currentSettings(ctx context.Context) (*metering.Settings, error)
 }
 
 // SetSetting changes one setting by name. A time zone recomputes all roll-ups, resumably, and needs that no worker runs
-// meanwhile; a currency or scope key can be changed only while there are no charges or scopes; a period applies to
-// windows that are not planned yet.
+// meanwhile and no charges were ever dropped; a currency or scope key can be changed only while there are no charges or
+// scopes; a period applies to windows that are not planned yet. For how long charges and roll-ups are kept counts from the
+// next Retain on; what was dropped does not come back.
 func (s *Store) SetSetting(ctx context.Context, name, value, actor string) error {
 	w := Wanted{}
 	if value == "" {
@@ -216,8 +247,10 @@ func (s *Store) SetSetting(ctx context.Context, name, value, actor string) error
 		w.Timezone = value
 	case settingCurrency:
 		w.Currency = value
+	case settingKeepCharges, settingKeepRollups:
+		return s.setKeep(ctx, name, value, actor)
 	default:
-		return fault.New(fault.Invalid, "there is no setting %q; settings are period, scope_key, timezone and currency", name)
+		return fault.New(fault.Invalid, "there is no setting %q; settings are period, scope_key, timezone, currency, keep_charges and keep_rollups", name)
 	}
 	if err := w.check(); err != nil {
 		return err
@@ -256,10 +289,45 @@ func (s *Store) SetSetting(ctx context.Context, name, value, actor string) error
 	})
 }
 
-func (s *Store) storeSetting(ctx context.Context, t *tx, name, before, value, actor string) error {
-	_, err := t.exec(ctx, "INSERT INTO settings (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value", name, value)
+// setKeep changes for how long charges or roll-ups are kept.
+func (s *Store) setKeep(ctx context.Context, name, value, actor string) error {
+	keep, err := metering.ParseKeep(value)
 	if err != nil {
+		return fault.New(fault.Invalid, "%s: %v", name, err)
+	}
+	return s.update(ctx, func(t *tx) error {
+		if err := t.lockZone(ctx); err != nil { // or the other of the two could be changed at once
+			return err
+		}
+		kept, err := t.retention(ctx)
+		if err != nil {
+			return err
+		}
+		changed := &kept.Charges
+		if name == settingKeepRollups {
+			changed = &kept.Rollups
+		}
+		before := *changed
+		if before == keep {
+			return nil
+		}
+		*changed = keep
+		if err := kept.Check(); err != nil {
+			return err
+		}
+		return s.storeSetting(ctx, t, name, before.String(), keep.String(), actor)
+	})
+}
+
+func (s *Store) storeSetting(ctx context.Context, t *tx, name, before, value, actor string) error {
+	if err := t.set(ctx, name, value); err != nil {
 		return err
 	}
 	return t.audit(ctx, actor, "set", "setting "+name, before, value)
+}
+
+// set stores a setting.
+func (t *tx) set(ctx context.Context, name, value string) error {
+	_, err := t.exec(ctx, "INSERT INTO settings (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value", name, value)
+	return err
 }

@@ -5,6 +5,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net"
 	"net/url"
@@ -133,14 +134,23 @@ func isSQLiteDuplicate(err error) bool {
 	return ok && (e.Code() == sqlite3.SQLITE_CONSTRAINT_UNIQUE || e.Code() == sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY)
 }
 
-// isNetwork reports whether err is a connection's, or says that the disk or file can't be used now.
+// isNetwork reports whether err is a connection's, or says that the file can't be used now.
 func isNetwork(err error) bool {
-	if e, ok := errors.AsType[*sqlite.Error](err); ok {
-		switch e.Code() & 0xff {
-		case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN:
-			return true
-		}
+	if code := sqliteCode(err); code == sqlite3.SQLITE_BUSY || code == sqlite3.SQLITE_CANTOPEN {
+		return true
 	}
 	_, ok := errors.AsType[net.Error](err)
-	return ok || errors.Is(err, driver.ErrBadConn)
+	return ok || errors.Is(err, driver.ErrBadConn) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
+}
+
+func isSQLiteFull(err error) bool { return sqliteCode(err) == sqlite3.SQLITE_FULL }
+
+func isSQLiteIO(err error) bool { return sqliteCode(err) == sqlite3.SQLITE_IOERR }
+
+// sqliteCode returns the primary code of a SQLite error, 0 for others.
+func sqliteCode(err error) int {
+	if e, ok := errors.AsType[*sqlite.Error](err); ok {
+		return e.Code() & 0xff
+	}
+	return 0
 }

@@ -38,14 +38,16 @@ type Store struct {
 	file       os.FileInfo // as it was opened
 
 	writing sync.Mutex // SQLite takes one writer; queueing here is fairer than its busy handler
+	noticed noticed    // sums of findings, as they were asked for
 
 	mu         sync.Mutex
 	settings   *metering.Settings                 // as first read: they don't change while a worker or a report runs
-	partitions map[string]bool                    // months of charges known to have a partition
 	series     map[metering.Fingerprint]seriesRef // of series known to be stored
 	labels     bySeries[*labels]                  // of series, for reports
 	labelled   int                                // how many these are
 	sourceRefs map[sourceVersion]int64
+
+	seriesDeleted string // the setting of that name when series and labels were last found to hold
 }
 
 // Open connects to the database a URL names: sqlite:///path/to/file, or postgres://user:password@host/name. A SQLite
@@ -72,7 +74,6 @@ func Open(ctx context.Context, databaseURL string, create bool, log *slog.Logger
 	}
 	s := &Store{
 		db: sqlx.NewDb(db, d.name), d: d, log: log, migrations: migrations.FS,
-		partitions: map[string]bool{},
 		series:     map[metering.Fingerprint]seriesRef{},
 		sourceRefs: map[sourceVersion]int64{},
 	}
@@ -200,16 +201,27 @@ func (s *Store) run(ctx context.Context, o *sql.TxOptions, fn func(t *tx) error)
 	return unavailable(t.Commit())
 }
 
-// unavailable marks errors of the connection, so that callers try again instead of giving up.
+// unavailable marks errors of the connection and of the machine, so that callers try again instead of giving up.
 func unavailable(err error) error {
 	if err == nil || fault.KindOf(err) != fault.Internal {
 		return err
 	}
-	c := class(err)
-	if c == "08" || c == "53" || c == "57" || c == classRollback || errors.Is(err, sql.ErrConnDone) || isNetwork(err) {
+	switch c := class(err); {
+	case isDiskFull(err):
+		return fault.Wrap(fault.Unavailable, err, "the database's disk is full; make room on it, then work goes on by itself")
+	case c == "58" || isSQLiteIO(err):
+		return fault.Wrap(fault.Unavailable, err, "the database can't read or write its disk, which may be full or broken")
+	case c == "53":
+		return fault.Wrap(fault.Unavailable, err, "the database has too little memory or too many connections")
+	case c == "08" || c == "57" || c == classRollback || errors.Is(err, sql.ErrConnDone) || isNetwork(err):
 		return fault.Wrap(fault.Unavailable, err, "the database does not answer")
 	}
 	return err
+}
+
+// isDiskFull reports whether the database found no room on its disk.
+func isDiskFull(err error) bool {
+	return pq.As(err, pqerror.DiskFull) != nil || isSQLiteFull(err)
 }
 
 // classRollback is the class of deadlocks and of serialization failures.

@@ -251,7 +251,7 @@ func TestSplitCommits(t *testing.T) {
 			if got := states(); !strings.HasSuffix(got, "c2222222223") {
 				t.Errorf("got %s", got)
 			}
-			findings, err := s.Findings(ctx, period.Range{Begin: begin, End: begin.Add(10 * time.Hour)})
+			findings, err := s.Findings(ctx, period.Range{Begin: begin, End: begin.Add(10 * time.Hour)}, "")
 			must(t, err)
 			if len(findings) != 1 || findings[0].Windows < 2 {
 				t.Errorf("findings: %+v", findings)

@@ -18,30 +18,31 @@ import (
 // It reads sums of days, and findings themselves only for a day that an edge of the range cuts.
 func (s *Store) Unpriced(ctx context.Context, r period.Range) (all []metering.UnpricedUsage, err error) {
 	u := unpriced{byMetric: map[string]*metering.UnpricedUsage{}, scopes: map[metricScope]bool{}}
+	days := findingDays(r)
 	err = s.view(ctx, func(t *tx) error {
-		query, args := "day >= ? AND day < ?", []any{at(period.Floor(r.Begin, findingDay)), at(r.End)}
-		var cut []time.Time
 		for _, edge := range [...]time.Time{r.Begin, r.End} {
 			day := period.Floor(edge, findingDay)
-			if day.Equal(edge) || slices.ContainsFunc(cut, day.Equal) {
+			if day.Equal(edge) || !slices.ContainsFunc(days, day.Equal) {
 				continue
 			}
 			var one int
-			found, err := t.get(ctx, &one, "SELECT 1 FROM unpriced_days WHERE day = ? AND (first_at < ? OR last_at >= ?) LIMIT 1", at(day), at(r.Begin), at(r.End))
+			found, err := t.get(ctx, &one, "SELECT 1 FROM finding_days WHERE day = ? AND kind = ? AND (first_at < ? OR last_at >= ?) LIMIT 1",
+				at(day), metering.Unpriced, at(r.Begin), at(r.End))
 			if err != nil {
 				return err
 			}
-			if found {
-				cut = append(cut, day)
-				query, args = query+" AND day <> ?", append(args, at(day))
+			if !found {
+				continue
+			}
+			days = slices.DeleteFunc(days, day.Equal)
+			if err := u.addDay(ctx, t, day, r); err != nil {
+				return err
 			}
 		}
-		err := t.each(ctx, u.add, "SELECT metric, scope, SUM(points), MIN(first_at), MAX(last_at) FROM unpriced_days WHERE "+query+" GROUP BY metric, scope", args...)
-		if err != nil {
-			return err
-		}
-		for _, day := range cut {
-			if err := u.addDay(ctx, t, day, r); err != nil {
+		for part := range slices.Chunk(days, mostDays) {
+			query, args := in("SELECT metric, scope, SUM(points), MIN(first_at), MAX(last_at) FROM finding_days WHERE kind = ? AND day IN (?) GROUP BY metric, scope",
+				metering.Unpriced, ats(part))
+			if err := t.each(ctx, u.add, query, args...); err != nil {
 				return err
 			}
 		}
@@ -69,16 +70,10 @@ type unpriced struct {
 // addDay adds what findings say of the part of a UTC day that lies in a range.
 func (u *unpriced) addDay(ctx context.Context, t *tx, day time.Time, r period.Range) error {
 	var scopes []int64
-	if err := t.list(ctx, &scopes, "SELECT DISTINCT scope FROM unpriced_days WHERE day = ?", at(day)); err != nil {
+	if err := t.list(ctx, &scopes, "SELECT DISTINCT scope FROM finding_days WHERE day = ? AND kind = ?", at(day), metering.Unpriced); err != nil {
 		return err
 	}
-	begin, end := day, day.Add(findingDay)
-	if begin.Before(r.Begin) {
-		begin = r.Begin
-	}
-	if end.After(r.End) {
-		end = r.End
-	}
+	begin, end := latest(day, r.Begin), earliest(day.Add(findingDay), r.End)
 	for part := range slices.Chunk(scopes, 1000) {
 		query, args := in(`SELECT metric, scope, SUM(points), MIN(begins_at), MAX(begins_at) FROM findings
 			WHERE scope IN (?) AND begins_at >= ? AND begins_at < ? AND kind = ? GROUP BY metric, scope`, part, at(begin), at(end), metering.Unpriced)
@@ -109,11 +104,6 @@ func (u *unpriced) add(rows *sqlx.Rows) error {
 		u.scopes[k] = true
 		m.Scopes++
 	}
-	if first.Before(m.First) {
-		m.First = first.Time
-	}
-	if last.After(m.Last) {
-		m.Last = last.Time
-	}
+	m.First, m.Last = earliest(m.First, first.Time), latest(m.Last, last.Time)
 	return nil
 }

@@ -2,9 +2,9 @@ package store
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/jmoiron/sqlx"
@@ -158,25 +158,33 @@ func (t *tx) planScopes(ctx context.Context, ids []int64, length time.Duration, 
 	return n, err
 }
 
-// lastToken makes tokens grow within a process, however coarse the clock is.
-var lastToken atomic.Int64
-
-// NewToken returns a lease token. Tokens grow with time, so that they also order attempts.
-func NewToken() int64 {
-	for {
-		last := lastToken.Load()
-		next := max(time.Now().UnixNano(), last+1)
-		if lastToken.CompareAndSwap(last, next) {
-			return next
-		}
-	}
+// Token returns a new lease token. Tokens grow, whatever clocks do, so that they also order attempts.
+func (s *Store) Token(ctx context.Context) (token int64, err error) {
+	err = s.update(ctx, func(t *tx) (err error) {
+		token, err = t.token(ctx)
+		return err
+	})
+	return token, err
 }
 
-// eligible is SQL for the open windows of a request, in alias w.
-func eligible(r *metering.LeaseRequest, now time.Time) (string, []any) {
-	query, args := "w.state IN (0, 3) AND w.next_attempt <= ?", []any{at(now)}
-	if r.TriedBefore != 0 {
-		query, args = "w.state IN (0, 3) AND w.attempt < ?", []any{r.TriedBefore}
+func (t *tx) token(ctx context.Context) (token int64, err error) {
+	_, err = t.get(ctx, &token, t.d.nextToken)
+	return token, err
+}
+
+// eligible is SQL for the windows of a request, in alias w. running are the tasks whose windows may be leased.
+func eligible(r *metering.LeaseRequest, running []int64, now time.Time) (string, []any) {
+	query, args := "w.state IN (0, 3)", []any(nil)
+	if r.Again {
+		query, args = in("w.task IS NOT NULL AND +w.task IN (?)", running) // the + keeps SQLite from reading whole tasks
+	}
+	switch {
+	case r.TriedBefore == 0:
+		query, args = query+" AND w.next_attempt <= ?", append(args, at(now))
+	case r.Again: // it is no backoff that a re-check waits for
+		query, args = query+" AND w.attempt < ? AND (w.task <> 0 OR w.next_attempt <= ?)", append(args, r.TriedBefore, at(now))
+	default:
+		query, args = query+" AND w.attempt < ?", append(args, r.TriedBefore)
 	}
 	if !r.Until.IsZero() {
 		query, args = query+" AND w.begins_at < ?", append(args, at(r.Until))
@@ -184,12 +192,32 @@ func eligible(r *metering.LeaseRequest, now time.Time) (string, []any) {
 	return query, args
 }
 
+// running returns the tasks whose windows a request may be given, 0 for late re-checks among them.
+func (t *tx) running(ctx context.Context, r *metering.LeaseRequest) (ids []int64, err error) {
+	if !r.Again {
+		return nil, nil
+	}
+	err = t.list(ctx, &ids, "SELECT id FROM tasks WHERE state = 'running' AND state IN ('previewing', 'previewed', 'running') ORDER BY id")
+	return append(ids, 0), err
+}
+
+// Leases end at the latest so many times as long from now as the one that is asked for, and never before mostLease: those
+// that seem to last longer were made when the clock was ahead.
+const (
+	mostLeases = 10
+	mostLease  = 10 * time.Minute
+)
+
+// free is SQL for scopes s that nobody has a lease on.
+func free(d time.Duration, now time.Time) (string, []any) {
+	return "(s.lease_until IS NULL OR s.lease_until <= ? OR s.lease_until > ?)", []any{at(now), at(now.Add(max(mostLease, mostLeases*d)))}
+}
+
 // Lease takes up to r.Scopes scopes that have windows to process, those that had their turn longest ago first, and
 // returns a lease for a run of the oldest windows of each. All leases of one call share a token. Without work it returns
 // none.
 func (s *Store) Lease(ctx context.Context, r metering.LeaseRequest) (leases []metering.Lease, err error) {
 	now := time.Now()
-	open, openArgs := eligible(&r, now)
 	rough := r
 	rough.Until = time.Time{} // a rough question is enough, and quicker: what is planned is due
 	if idle, err := s.idle(ctx, &rough, now); err != nil || idle {
@@ -199,21 +227,32 @@ func (s *Store) Lease(ctx context.Context, r metering.LeaseRequest) (leases []me
 	if err != nil {
 		return nil, err
 	}
-	token := NewToken()
 	err = s.update(ctx, func(t *tx) error {
+		leases = nil
 		if err := t.checkZone(ctx, settings.Zone); err != nil {
 			return err
 		}
-		only, args := "", []any{at(now)}
+		running, err := t.running(ctx, &r)
+		if err != nil {
+			return err
+		}
+		open, openArgs := eligible(&r, running, now)
+		where, args := free(r.For, now)
+		if !r.Again { // windows of other scopes are done again, too
+			where = "s.active AND " + where
+		}
 		if len(r.Only) > 0 {
-			only, args = " AND s.scope IN (?)", append(args, r.Only)
+			where, args = where+" AND s.scope IN (?)", append(args, r.Only)
 		}
 		args = append(append(args, openArgs...), r.Scopes)
-		query, args := in(`SELECT s.id FROM scopes s WHERE s.active AND (s.lease_until IS NULL OR s.lease_until <= ?)`+only+`
-			AND EXISTS (SELECT 1 FROM windows w WHERE w.scope = s.id AND `+open+`)
+		query, args := in("SELECT s.id FROM scopes s WHERE "+where+" AND EXISTS (SELECT 1 FROM windows w WHERE w.scope = s.id AND "+open+`)
 			ORDER BY s.leased_at, s.id LIMIT ? `+t.d.skipLocked, args...)
 		var ids []int64
 		if err := t.list(ctx, &ids, query, args...); err != nil || len(ids) == 0 {
+			return err
+		}
+		token, err := t.token(ctx)
+		if err != nil {
 			return err
 		}
 		query, args = in("UPDATE scopes SET lease_token = ?, lease_holder = ?, lease_until = ?, leased_at = ? WHERE id IN (?)",
@@ -221,26 +260,67 @@ func (s *Store) Lease(ctx context.Context, r metering.LeaseRequest) (leases []me
 		if _, err := t.exec(ctx, query, args...); err != nil {
 			return err
 		}
-		leases, err = t.runs(ctx, token, ids, open, openArgs)
+		leases, err = t.runs(ctx, token, ids, r.Again, open, openArgs)
 		return err
 	})
 	return leases, err
 }
 
-// idle is a quick look whether no window is open at all.
+// SQL for one of many windows w. An order that an index has keeps PostgreSQL from reading the whole ledger.
+const (
+	byTurn = " ORDER BY w.next_attempt LIMIT 1"
+	byKey  = " ORDER BY w.scope, w.begins_at LIMIT 1"
+)
+
+// idle is a quick look whether a request has no window at all.
 func (s *Store) idle(ctx context.Context, r *metering.LeaseRequest, now time.Time) (idle bool, err error) {
-	open, args := eligible(r, now)
+	order := byTurn
+	if r.TriedBefore != 0 {
+		order = byKey
+	}
 	err = s.view(ctx, func(t *tx) error {
-		var one int
-		found, err := t.get(ctx, &one, "SELECT 1 FROM windows w WHERE "+open+" LIMIT 1", args...)
-		idle = !found
-		return err
+		idle = true
+		tasks := [][]int64{nil}
+		if r.Again {
+			running, err := t.running(ctx, r)
+			if err != nil {
+				return err
+			}
+			tasks = slices.Collect(slices.Chunk(running, 1)) // each has its place in the index
+		}
+		for _, task := range tasks {
+			open, args := eligible(r, task, now)
+			if r.Again {
+				open, args = "w.task = ? AND "+open, append([]any{task[0]}, args...)
+			}
+			var one int
+			found, err := t.get(ctx, &one, "SELECT 1 FROM windows w WHERE "+open+order, args...)
+			if err != nil || found {
+				idle = !found
+				return err
+			}
+		}
+		return nil
 	})
 	return idle, err
 }
 
+// openWindow is a window that may be leased.
+type openWindow struct {
+	Scope    int64
+	BeginsAt timestamp `db:"begins_at"`
+	Period   int64     // seconds
+	Attempts int
+	Failing  bool // whether the attempts were failures
+	Task     int64
+	Config   int64
+	Rules    int64
+	Accepted bool
+	Before   int // points of the window before the run
+}
+
 // runs returns the first run of open windows of each scope.
-func (t *tx) runs(ctx context.Context, token int64, ids []int64, open string, openArgs []any) ([]metering.Lease, error) {
+func (t *tx) runs(ctx context.Context, token int64, ids []int64, again bool, open string, openArgs []any) ([]metering.Lease, error) {
 	var scopes []scopeRow
 	query, args := in("SELECT "+scopeColumns+" WHERE s.id IN (?)", ids)
 	if err := t.list(ctx, &scopes, query, args...); err != nil {
@@ -255,34 +335,41 @@ func (t *tx) runs(ctx context.Context, token int64, ids []int64, open string, op
 	query, args = in(`WITH f AS MATERIALIZED (
 			SELECT s.id AS scope, (SELECT w.begins_at `+first+`) AS first, (SELECT w.period `+first+`) AS length FROM scopes s WHERE s.id IN (?)
 		)
-		SELECT w.scope, w.begins_at, w.period, w.attempts,
-			(SELECT p.points FROM windows p WHERE p.scope = f.scope AND p.begins_at < f.first ORDER BY p.begins_at DESC LIMIT 1) AS before
+		SELECT w.scope, w.begins_at, w.period, w.attempts, w.error IS NOT NULL AS failing, COALESCE(w.task, 0) AS task,
+			COALESCE(w.config_version, 0) AS config, COALESCE(w.rules_version, 0) AS rules, w.absence_accepted AS accepted,
+			COALESCE((SELECT p.points FROM windows p WHERE p.scope = f.scope AND p.begins_at < f.first ORDER BY p.begins_at DESC LIMIT 1), 0) AS before
 		FROM f JOIN windows w ON w.scope = f.scope AND w.begins_at >= f.first AND w.begins_at < `+t.d.laterBy("f.first", "24 * f.length")+`
 		WHERE `+open+` ORDER BY w.scope, w.begins_at`, args...)
+	tasks := map[int64]*metering.Task{}
 	err := t.each(ctx, func(rows *sqlx.Rows) error {
-		var (
-			scope    int64
-			begin    timestamp
-			seconds  int64
-			attempts int
-			before   *int
-		)
-		if err := rows.Scan(&scope, &begin, &seconds, &attempts, &before); err != nil {
+		var w openWindow
+		if err := rows.StructScan(&w); err != nil {
 			return err
 		}
-		l := byRef[scope]
-		length := time.Duration(seconds) * time.Second
-		switch {
-		case l.Run.Count == 0:
-			l.Run, l.Attempts = period.Run{Begin: begin.Time, Length: length, Count: 1}, attempts
-			if before != nil {
-				l.Points = *before
+		l := byRef[w.Scope]
+		length := time.Duration(w.Period) * time.Second
+		if l.Run.Count == 0 {
+			l.Run = period.Run{Begin: w.BeginsAt.Time, Length: length}
+			l.Points, l.Accepted = w.Before, w.Accepted
+			if w.Failing {
+				l.Attempts = w.Attempts
 			}
-		case l.Run.Count < metering.MaxLeaseWindows && l.Run.Length == length && l.Run.Range().End.Equal(begin.Time):
+			if again {
+				if tasks[w.Task] == nil {
+					tasks[w.Task] = &metering.Task{ID: w.Task, Kind: metering.Recheck}
+				}
+				l.Task, l.Config, l.Rules = tasks[w.Task], w.Config, w.Rules
+			}
+		}
+		if l.Run.Count < metering.MaxLeaseWindows && l.Run.Length == length && l.Run.Range().End.Equal(w.BeginsAt.Time) && l.Accepted == w.Accepted &&
+			(!again || l.Task.ID == w.Task && l.Config == w.Config && l.Rules == w.Rules) {
 			l.Run.Count++
 		}
 		return nil
 	}, query, args...)
+	if err == nil {
+		err = t.describe(ctx, tasks)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -298,6 +385,22 @@ func (t *tx) runs(ctx context.Context, token int64, ids []int64, open string, op
 		}
 	}
 	return leases, nil
+}
+
+// describe reads what workers need to know of tasks.
+func (t *tx) describe(ctx context.Context, tasks map[int64]*metering.Task) error {
+	if len(tasks) == 0 {
+		return nil
+	}
+	query, args := in("SELECT id, kind, as_it_was, author, reason FROM tasks WHERE id IN (?)", keys(tasks))
+	return t.each(ctx, func(rows *sqlx.Rows) error {
+		var d metering.Task
+		if err := rows.Scan(&d.ID, &d.Kind, &d.AsItWas, &d.Author, &d.Reason); err != nil {
+			return fmt.Errorf("store: tasks: %w", err)
+		}
+		*tasks[d.ID] = d
+		return nil
+	}, query, args...)
 }
 
 // Renew prolongs the leases of a token on some scopes and reports whether the worker still has all of them.
@@ -347,31 +450,46 @@ func refs(scopes []*metering.Scope) []int64 {
 // Pending reports whether windows of the request are still to be tried, by whoever has them now: by workers with a lease,
 // or with none that ended in time to be taken over.
 func (s *Store) Pending(ctx context.Context, r metering.LeaseRequest) (pending bool, err error) {
-	open, args := eligible(&r, time.Now())
-	n, err := s.countWindows(ctx, r.Only, "SELECT 1", open+" LIMIT 1", args)
-	return n > 0, err
+	err = s.view(ctx, func(t *tx) error {
+		running, err := t.running(ctx, &r)
+		if err != nil {
+			return err
+		}
+		open, args := eligible(&r, running, time.Now())
+		order := byTurn
+		if r.Again || r.TriedBefore != 0 {
+			order = byKey
+		}
+		if !r.Again {
+			open = "s.active AND " + open
+		}
+		n, err := t.countWindows(ctx, r.Only, "SELECT 1", open+order, args)
+		pending = n > 0
+		return err
+	})
+	return pending, err
 }
 
 // CountFailed returns how many windows of the request's scopes and range have failed and wait for another attempt.
-func (s *Store) CountFailed(ctx context.Context, r metering.LeaseRequest) (int, error) {
+func (s *Store) CountFailed(ctx context.Context, r metering.LeaseRequest) (n int, err error) {
 	failed, args := "w.state = ?", []any{metering.Failed}
 	if !r.Until.IsZero() {
 		failed, args = failed+" AND w.begins_at < ?", append(args, at(r.Until))
 	}
-	return s.countWindows(ctx, r.Only, "SELECT COUNT(*)", "w.state IN (0, 3) AND "+failed, args)
-}
-
-// countWindows asks for a number about windows w of active scopes, of all or only of some.
-func (s *Store) countWindows(ctx context.Context, only []string, what, where string, args []any) (n int, err error) {
-	scopes := "s.active"
-	if len(only) > 0 {
-		scopes, args = "s.active AND s.scope IN (?)", append([]any{only}, args...)
-	}
-	query, args := in(what+" FROM windows w JOIN scopes s ON s.id = w.scope WHERE "+scopes+" AND "+where, args...)
-	err = s.view(ctx, func(t *tx) error {
-		_, err := t.get(ctx, &n, query, args...)
+	err = s.view(ctx, func(t *tx) (err error) {
+		n, err = t.countWindows(ctx, r.Only, "SELECT COUNT(*)", "s.active AND w.state IN (0, 3) AND "+failed, args)
 		return err
 	})
+	return n, err
+}
+
+// countWindows asks for a number about windows w of scopes s, of all or only of some.
+func (t *tx) countWindows(ctx context.Context, only []string, what, where string, args []any) (n int, err error) {
+	if len(only) > 0 {
+		where, args = "s.scope IN (?) AND "+where, append([]any{only}, args...)
+	}
+	query, args := in(what+" FROM windows w JOIN scopes s ON s.id = w.scope WHERE "+where, args...)
+	_, err = t.get(ctx, &n, query, args...)
 	return n, err
 }
 
@@ -391,11 +509,17 @@ func (s *Store) Windows(ctx context.Context, scope int64, r period.Range) (windo
 		Took          int64     // milliseconds
 		FinishedAt    timestamp `db:"finished_at"`
 		Error         string
+		Task          *int64
+		RedoneBy      int64  `db:"redone_by"`
+		Accepted      bool   `db:"absence_accepted"`
+		WaivedBy      string `db:"waived_by"`
+		WaivedFor     string `db:"waived_for"`
 	}
 	err = s.view(ctx, func(t *tx) error {
 		return t.list(ctx, &rows, `SELECT begins_at, period, state, attempts, next_attempt, points, unpriced, amount,
 			COALESCE(config_version, 0) AS config_version, COALESCE(rules_version, 0) AS rules_version, COALESCE(took_ms, 0) AS took,
-			finished_at, COALESCE(error, '') AS error
+			finished_at, COALESCE(error, '') AS error, task, COALESCE(redone_by, 0) AS redone_by, absence_accepted,
+			COALESCE(waived_by, '') AS waived_by, COALESCE(waived_for, '') AS waived_for
 			FROM windows WHERE scope = ? AND begins_at >= ? AND begins_at < ? ORDER BY begins_at`, scope, at(r.Begin), at(r.End))
 	})
 	for _, w := range rows {
@@ -403,6 +527,7 @@ func (s *Store) Windows(ctx context.Context, scope int64, r period.Range) (windo
 			Scope: scope, Begin: w.BeginsAt.Time, End: w.BeginsAt.Add(time.Duration(w.Period) * time.Second),
 			State: w.State, Attempts: w.Attempts, NextAttempt: w.NextAttempt.Time, Points: w.Points, Unpriced: w.Unpriced, Amount: w.Amount,
 			Config: w.ConfigVersion, Rules: w.RulesVersion, Took: time.Duration(w.Took) * time.Millisecond, Finished: w.FinishedAt.Time, Error: w.Error,
+			Task: w.Task, RedoneBy: w.RedoneBy, Accepted: w.Accepted, WaivedBy: w.WaivedBy, WaivedFor: w.WaivedFor,
 		})
 	}
 	return windows, err
@@ -426,7 +551,7 @@ func (s *Store) ScopeStates(ctx context.Context) (states []metering.ScopeState, 
 					MIN(CASE state WHEN 3 THEN begins_at END) AS first_failed
 				FROM windows WHERE state IN (0, 3) GROUP BY scope
 			) w ON w.scope = s.id
-			LEFT JOIN windows f ON f.scope = s.id AND f.begins_at = w.first_failed
+			LEFT JOIN windows f ON f.scope = s.id AND f.begins_at = w.first_failed AND f.state IN (0, 3)
 			ORDER BY s.id`)
 	})
 	for i := range rows {
@@ -442,25 +567,4 @@ func (s *Store) ScopeStates(ctx context.Context) (states []metering.ScopeState, 
 	}
 	slices.SortStableFunc(states, func(a, b metering.ScopeState) int { return strings.Compare(a.Scope.ID, b.Scope.ID) })
 	return states, err
-}
-
-// Lag says how far processing is behind.
-type Lag struct {
-	Due, Failed int       // windows waiting for their first and for a further attempt
-	Oldest      time.Time // the begin of the oldest of them; zero if there is none
-}
-
-// Lag counts the windows that are still to be processed.
-func (s *Store) Lag(ctx context.Context) (l Lag, err error) {
-	var row struct {
-		Due    int
-		Failed int
-		Oldest timestamp
-	}
-	err = s.view(ctx, func(t *tx) error {
-		_, err := t.get(ctx, &row, `SELECT COALESCE(SUM(CASE state WHEN 0 THEN 1 ELSE 0 END), 0) AS due,
-			COALESCE(SUM(CASE state WHEN 3 THEN 1 ELSE 0 END), 0) AS failed, MIN(begins_at) AS oldest FROM windows WHERE state IN (0, 3)`)
-		return err
-	})
-	return Lag{row.Due, row.Failed, row.Oldest.Time}, err
 }

@@ -94,7 +94,9 @@ func (s *site) logged(next echo.HandlerFunc) echo.HandlerFunc {
 func (s *site) compressed() echo.MiddlewareFunc {
 	return middleware.GzipWithConfig(middleware.GzipConfig{
 		MinLength: 1024,
-		Skipper:   func(c echo.Context) bool { return s.machines[c.Path()] },
+		Skipper: func(c echo.Context) bool {
+			return s.machines[c.Path()] || strings.HasPrefix(c.Request().Header.Get(echo.HeaderAccept), eventStream)
+		},
 	})
 }
 

@@ -21,7 +21,7 @@ func healthz(c echo.Context) error { return c.String(http.StatusOK, "ok\n") }
 
 // readyz says which components work, by name only: error texts are for the log. Once we stop, nothing more should come.
 func (s *site) readyz(c echo.Context) error {
-	if s.stopping.Load() {
+	if s.stopping() {
 		return c.JSON(http.StatusServiceUnavailable, map[string]string{"server": "stopping"})
 	}
 	ctx, cancel := context.WithTimeout(c.Request().Context(), checkTimeout)

@@ -115,12 +115,13 @@ func Serve(ctx context.Context, c Config) error {
 	}
 	select {
 	case <-ctx.Done():
-		s.stopping.Store(true)
+		close(s.stop)
 		select {
 		case <-time.After(c.Drain):
 		case err = <-failed:
 		}
 	case err = <-failed:
+		close(s.stop)
 	}
 	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
 	defer cancel()

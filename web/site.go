@@ -9,7 +9,6 @@ import (
 	"os"
 	"regexp"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/alexedwards/scs/v2"
@@ -32,7 +31,9 @@ type site struct {
 	sessions *scs.SessionManager // nil: nobody can sign in
 	assets   assets
 	machines map[string]bool // routes that programs ask: without session, page or compression
-	stopping atomic.Bool
+	stop     chan struct{}   // closed when we stop
+	streams  streams
+	beat     time.Duration // between two signs of life of a stream
 }
 
 // visit is one request.
@@ -50,7 +51,7 @@ func of(c echo.Context) *visit {
 	if v, ok := c.Get("visit").(*visit); ok {
 		return v
 	}
-	v := &visit{site: &site{log: slog.New(slog.DiscardHandler)}}
+	v := &visit{site: &site{log: slog.New(slog.DiscardHandler), beat: heartbeat}}
 	c.Set("visit", v)
 	return v
 }
@@ -58,7 +59,10 @@ func of(c echo.Context) *visit {
 var basePattern = regexp.MustCompile(`^(/[A-Za-z0-9._~-]+)*$`)
 
 func newSite(c Config) (*site, error) {
-	s := &site{Config: c, log: c.Log, cross: http.NewCrossOriginProtection(), machines: map[string]bool{}, https: c.TLSCert != ""}
+	s := &site{
+		Config: c, log: c.Log, cross: http.NewCrossOriginProtection(), machines: map[string]bool{}, https: c.TLSCert != "",
+		stop: make(chan struct{}), beat: heartbeat,
+	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}

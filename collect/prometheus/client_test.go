@@ -13,6 +13,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -48,6 +49,7 @@ func TestFailures(t *testing.T) {
 		return reply(code, fmt.Sprintf(`{"status":"error","errorType":%q,"error":%q}`, kind, message))
 	}
 	good := answer(matrix, `[{"metric":{},"values":[[3600,"1"]]}]`)
+	ofQuestion := []string{"bad query", "bad query with 200", "internal", "echoed secret in JSON", "time off the grid"}
 	for _, c := range []struct {
 		name    string
 		handler http.HandlerFunc
@@ -116,6 +118,9 @@ func TestFailures(t *testing.T) {
 			}
 			if got := errors.Is(err, metering.ErrTooMuch); got != c.tooMuch {
 				t.Errorf("too much: %v, want %v", got, c.tooMuch)
+			}
+			if got := errors.Is(err, metering.ErrQuestion); got != slices.Contains(ofQuestion, c.name) {
+				t.Errorf("concerns the question: %v", got)
 			}
 			if got := fault.KindOf(err); got != c.kind {
 				t.Errorf("kind %v, want %v", got, c.kind)

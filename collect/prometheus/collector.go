@@ -40,7 +40,7 @@ type job struct {
 // Labels that a series lacks are empty. A metric is reported absent in a window if no scope at all has samples of it,
 // whether req names the scope or not; metrics that may be absent are not looked at.
 //
-// The error wraps [metering.ErrTooMuch] if fewer scopes or windows may be answered.
+// The error wraps [metering.ErrTooMuch] if fewer scopes or windows may be answered, [metering.ErrQuestion] if others may.
 func (c *Collector) Collect(ctx context.Context, req *metering.Request) (*metering.Collection, error) {
 	if len(req.Scopes) == 0 || len(req.Metrics) == 0 || req.Run.Count == 0 {
 		return &metering.Collection{}, nil
@@ -64,7 +64,7 @@ func (c *Collector) Collect(ctx context.Context, req *metering.Request) (*meteri
 		jobs = jobs[n:]
 		usage, err := merge(all.usage, rank, decorated(m))
 		if err != nil {
-			return nil, fault.New(fault.Unavailable, "Prometheus at %s, %s: the answer contains %s", c.Client.shown, about(m), err)
+			return nil, fault.Wrap(fault.Unavailable, metering.ErrQuestion, "Prometheus at %s, %s: the answer contains %s", c.Client.shown, about(m), err)
 		}
 		seen[m] = all.seen
 		col.Usage = append(col.Usage, usage...)
@@ -88,7 +88,7 @@ func ranks(scopes []*metering.Scope) (map[*metering.Scope]int, error) {
 		case s.Source.ScopeKey == "" || s.Source.ScopeKey != scopes[0].Source.ScopeKey:
 			return nil, fault.New(fault.Internal, "one request to Prometheus with several scope keys, or none")
 		case s.ID == "" || !utf8.ValidString(s.ID):
-			return nil, fault.New(fault.Invalid, "the scope ID %q can't be asked for; it must be text in UTF-8, and not empty", s.ID)
+			return nil, fault.Wrap(fault.Invalid, metering.ErrQuestion, "the scope ID %q can't be asked for; it must be text in UTF-8, and not empty", s.ID)
 		case ids[s.ID]:
 			return nil, fault.New(fault.Internal, "the scope %q twice in one request to Prometheus", s.ID)
 		}

@@ -252,7 +252,12 @@ func TestCollectSkips(t *testing.T) {
 	}
 	wantLines(t, lines(got), []string{
 		`m of "a" {id="6"}{} at 0: 1`,
-		`m of "a" at 0: skipped NaN of {id="0"}, +Inf of {id="1"}, -Inf of {id="2"}, NaN of {id="3"}, NaN of {id="4"} and 1 more (6)`,
+		`m of "a" at 0: skipped NaN of {id="0"} (1)`,
+		`m of "a" at 0: skipped +Inf of {id="1"} (1)`,
+		`m of "a" at 0: skipped -Inf of {id="2"} (1)`,
+		`m of "a" at 0: skipped NaN of {id="3"} (1)`,
+		`m of "a" at 0: skipped NaN of {id="4"} (1)`,
+		`m of "a" at 0: skipped NaN of {id="5"} (1)`,
 		`m of "b" at 0: skipped a histogram of {id="h"} (1)`,
 	})
 }

@@ -33,6 +33,11 @@ func (f failure) tooMuch(format string, args ...any) error {
 	return f.errorf(fault.Unavailable, metering.ErrTooMuch, format, args...)
 }
 
+// ofQuestion is errorf for what other scopes or windows may not suffer from.
+func (f failure) ofQuestion(kind fault.Kind, format string, args ...any) error {
+	return f.errorf(kind, metering.ErrQuestion, format, args...)
+}
+
 // unreachable is about a request without an answer.
 func (f failure) unreachable(err error) error {
 	if ue, ok := errors.AsType[*url.Error](err); ok {
@@ -67,7 +72,7 @@ func (f failure) unreadable(err error, head string) error {
 		return f.errorf(fault.Unavailable, nil, "the answer can't be understood: %s", err)
 	}
 	if _, ok := errors.AsType[*contentError](err); ok {
-		return f.errorf(fault.Unavailable, nil, "the answer contains %s", err)
+		return f.ofQuestion(fault.Unavailable, "the answer contains %s", err)
 	}
 	return f.unreachable(err)
 }
@@ -94,7 +99,9 @@ func (f failure) refused(e *envelope, head string) error {
 	case sizeMatters(code, e):
 		return f.tooMuch("%s", words)
 	case e != nil && e.errorType == "bad_data":
-		return f.errorf(fault.Invalid, nil, "%s", words)
+		return f.ofQuestion(fault.Invalid, "%s", words)
+	case e != nil && e.status == "error" && e.errorType == "internal": // what is stored of some series for some time can't be read
+		return f.ofQuestion(fault.Unavailable, "%s", words)
 	case code == http.StatusNotFound || code == http.StatusMethodNotAllowed:
 		return f.errorf(fault.Unavailable, nil, "%s; does the URL lead to Prometheus?", words)
 	}

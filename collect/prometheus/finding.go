@@ -2,17 +2,13 @@ package prometheus
 
 import (
 	"cmp"
-	"fmt"
 	"slices"
 	"strings"
 
 	"ratebook/metering"
 )
 
-// namedSamples is how many of the skipped samples of a window a finding names.
-const namedSamples = 5
-
-// skippedFindings returns one finding for each scope and window with samples of m that are no quantity.
+// skippedFindings returns one finding for each scope, window and series with a sample of m that is no quantity.
 func skippedFindings(m *metering.Metric, skipped []skip, rank map[*metering.Scope]int) []metering.Finding {
 	slices.SortFunc(skipped, func(a, b skip) int {
 		return cmp.Or(
@@ -23,23 +19,14 @@ func skippedFindings(m *metering.Metric, skipped []skip, rank map[*metering.Scop
 		)
 	})
 	var findings []metering.Finding
-	for len(skipped) > 0 {
-		first, n := skipped[0], 1
-		for n < len(skipped) && skipped[n].scope == first.scope && skipped[n].window == first.window {
-			n++
-		}
-		var named []string
-		for _, s := range skipped[:min(n, namedSamples)] {
-			named = append(named, s.what+" of "+s.labels)
-		}
-		detail := strings.Join(named, ", ")
-		if more := n - len(named); more > 0 {
-			detail += fmt.Sprintf(" and %d more", more)
+	for i, s := range skipped {
+		if i > 0 && s == skipped[i-1] {
+			findings[len(findings)-1].Points++
+			continue
 		}
 		findings = append(findings, metering.Finding{
-			Kind: metering.Skipped, Scope: first.scope, Window: first.window, Metric: m.Name, Detail: detail, Points: n,
+			Kind: metering.Skipped, Scope: s.scope, Window: s.window, Metric: m.Name, Detail: s.what + " of " + s.labels, Points: 1,
 		})
-		skipped = skipped[n:]
 	}
 	return findings
 }

@@ -106,6 +106,20 @@ func (c *Cluster) Create(t testing.TB, database string) (databaseURL string) {
 	return c.URL(database)
 }
 
+// CreateIn makes an empty database whose files are in a new folder, which the server's user must be able to reach.
+func (c *Cluster) CreateIn(t testing.TB, database, folder string) (databaseURL string) {
+	t.Helper()
+	must(t, os.Mkdir(folder, 0o700))
+	owner, err := serverUser()
+	must(t, err)
+	if owner != nil {
+		must(t, os.Chown(folder, int(owner.Uid), int(owner.Gid)))
+	}
+	must(t, execute(c.URL("postgres"), "CREATE TABLESPACE "+quote(database)+" LOCATION '"+folder+"'"))
+	must(t, execute(c.URL("postgres"), "CREATE DATABASE "+quote(database)+" TABLESPACE "+quote(database)))
+	return c.URL(database)
+}
+
 // Start starts a stopped server, on its data and port, and waits until it answers.
 func (c *Cluster) Start(t testing.TB) {
 	t.Helper()

@@ -66,8 +66,10 @@ ALTER TABLE windows
     ADD waived_by        text,
     ADD waived_for       text;
 CREATE INDEX windows_again ON windows (scope, begins_at) INCLUDE (next_attempt, attempt, task) WHERE task IS NOT NULL;
-CREATE INDEX windows_again_turn ON windows (next_attempt) WHERE task IS NOT NULL;
-CREATE INDEX windows_task ON windows (task) WHERE task IS NOT NULL;
+CREATE INDEX windows_other ON windows (scope, begins_at) INCLUDE (state, redone_by) WHERE state IN (4, 5) OR redone_by IS NOT NULL;
+CREATE INDEX windows_task ON windows (task, next_attempt) WHERE task IS NOT NULL;
+CREATE INDEX windows_open_turn ON windows (next_attempt) WHERE state IN (0, 3);
+CREATE INDEX windows_waived ON windows (scope, begins_at) WHERE state = 4;
 
 -- Lease tokens grow whatever clocks do; they begin after those that were made of the time.
 CREATE SEQUENCE lease_tokens START WITH 2305843009213693952;
@@ -88,6 +90,7 @@ CREATE TABLE finding_days (
 INSERT INTO finding_days
     SELECT date_trunc('day', begins_at, 'UTC'), scope, kind, metric, detail, count(*), sum(points), min(begins_at), max(begins_at)
     FROM findings GROUP BY 1, 2, 3, 4, 5;
+CREATE INDEX finding_days_kind ON finding_days (day, kind, metric, detail, scope) INCLUDE (windows, points, first_at, last_at);
 DROP TABLE unpriced_days;
 
 -- How many series were new, by UTC day of their first window.
@@ -113,6 +116,6 @@ CREATE TABLE unpriced_days (
 INSERT INTO unpriced_days SELECT day, scope, metric, sum(points), min(first_at), max(last_at) FROM finding_days WHERE kind = 'unpriced' GROUP BY 1, 2, 3;
 DROP TABLE finding_days;
 DROP SEQUENCE lease_tokens;
-DROP INDEX windows_task, windows_again_turn, windows_again;
+DROP INDEX windows_waived, windows_open_turn, windows_other, windows_task, windows_again;
 ALTER TABLE windows DROP waived_for, DROP waived_by, DROP absence_accepted, DROP redone_by, DROP task;
 DROP TABLE task_losses, task_differences, task_scopes, tasks;

@@ -65,8 +65,10 @@ ALTER TABLE windows ADD absence_accepted boolean NOT NULL DEFAULT false;
 ALTER TABLE windows ADD waived_by text;
 ALTER TABLE windows ADD waived_for text;
 CREATE INDEX windows_again ON windows (scope, begins_at, next_attempt, attempt, task) WHERE task IS NOT NULL;
-CREATE INDEX windows_again_turn ON windows (next_attempt) WHERE task IS NOT NULL;
-CREATE INDEX windows_task ON windows (task) WHERE task IS NOT NULL;
+CREATE INDEX windows_other ON windows (scope, begins_at, state, redone_by) WHERE state IN (4, 5) OR redone_by IS NOT NULL;
+CREATE INDEX windows_task ON windows (task, next_attempt) WHERE task IS NOT NULL;
+CREATE INDEX windows_open_turn ON windows (next_attempt) WHERE state IN (0, 3);
+CREATE INDEX windows_waived ON windows (scope, begins_at) WHERE state = 4;
 
 -- Lease tokens grow whatever clocks do; they begin after those that were made of the time.
 CREATE TABLE lease_tokens (last integer NOT NULL);
@@ -88,6 +90,7 @@ CREATE TABLE finding_days (
 INSERT INTO finding_days
     SELECT begins_at - begins_at % 86400, scope, kind, metric, detail, count(*), sum(points), min(begins_at), max(begins_at)
     FROM findings GROUP BY 1, 2, 3, 4, 5;
+CREATE INDEX finding_days_kind ON finding_days (day, kind, metric, detail, scope, windows, points, first_at, last_at);
 DROP TABLE unpriced_days;
 
 -- How many series were new, by UTC day of their first window.
@@ -113,8 +116,10 @@ CREATE TABLE unpriced_days (
 INSERT INTO unpriced_days SELECT day, scope, metric, sum(points), min(first_at), max(last_at) FROM finding_days WHERE kind = 'unpriced' GROUP BY 1, 2, 3;
 DROP TABLE finding_days;
 DROP TABLE lease_tokens;
+DROP INDEX windows_waived;
+DROP INDEX windows_open_turn;
+DROP INDEX windows_other;
 DROP INDEX windows_task;
-DROP INDEX windows_again_turn;
 DROP INDEX windows_again;
 ALTER TABLE windows DROP COLUMN waived_for;
 ALTER TABLE windows DROP COLUMN waived_by;

@@ -28,11 +28,6 @@ func (e *env) committable(n int, ids ...string) *metering.Batch {
 	return b
 }
 
-// again is an empty batch over the windows of another one.
-func again(b *metering.Batch) *metering.Batch {
-	return &metering.Batch{Token: b.Token, Scopes: b.Scopes, Run: b.Run, ConfigVersion: b.ConfigVersion + 1, RulesVersion: b.RulesVersion + 1, SourceVersion: b.SourceVersion}
-}
-
 var commitTests = []test{
 	{"commit/done, empty, failed", func(e *env) {
 		b := e.committable(4, "a", "b")
@@ -78,15 +73,20 @@ var commitTests = []test{
 		e.fill(b, b.Scopes[0], "cpu", attrs(), "1@7")
 		e.commit(b)
 		charges := e.charges()
-		c := again(b)
+		c := e.again(b)
 		e.fill(c, c.Scopes[0], "cpu", attrs(), "2@8") // what a partial answer had
 		c.Failed = []metering.Outcome{{Scope: c.Scopes[0], Window: 0, Error: "x", Retry: begin}}
 		e.commit(c)
 		e.equal("charges", e.charges(), charges)
-		e.equal("window", e.windows(), []string{"a 31 22:00 1h0m0s state 3, 2 attempts, 1 points, 7 x"})
+		e.equal("window", e.windows(), []string{"a 31 22:00 1h0m0s state 2, 1 attempts, 1 points, 7 x"})
+		e.commit(c)
+		e.equal("window", e.windows(), []string{"a 31 22:00 1h0m0s state 2, 2 attempts, 1 points, 7 x"})
 		e.sound()
 		e.free(b)
-		d := e.batch(e.lease(metering.LeaseRequest{}))
+		e.equal("leases for the first time", len(e.lease(metering.LeaseRequest{})), 0)
+		l := e.lease(metering.LeaseRequest{Again: true})
+		e.equal("attempts", l[0].Attempts, 2)
+		d := e.batch(l)
 		e.fill(d, d.Scopes[0], "cpu", attrs(), "2@9")
 		e.commit(d)
 		e.equal("window", e.windows(), []string{"a 31 22:00 1h0m0s state 2, 3 attempts, 1 points, 9 "})
@@ -160,7 +160,7 @@ var commitTests = []test{
 		}
 		b.Findings = []metering.Finding{{Kind: metering.Skipped, Scope: b.Scopes[1], Window: 2, Metric: "cpu", Points: 1}}
 		e.commit(b)
-		c := again(b) // replaces, with new series
+		c := e.again(b) // replaces, with new series
 		c.Findings = b.Findings
 		for _, s := range c.Scopes {
 			e.fill(c, s, "cpu", attrs("id", "1"), each(3, "2@2")...)
@@ -191,6 +191,7 @@ var commitTests = []test{
 			err := e.s.Commit(ctx, b)
 			cancel()
 			if err == nil {
+				b = e.again(b)
 				break
 			}
 			cancelled++
@@ -248,7 +249,7 @@ var commitTests = []test{
 			}
 		}
 		e.commit(b)
-		c := again(b) // in another process, which knows no series, with more of them
+		c := e.again(b) // in another process, which knows no series, with more of them
 		for i := range 330 {
 			e.fill(c, c.Scopes[0], "cpu", attrs("id", fmt.Sprint(i)), "", fmt.Sprintf("%d@2", i))
 		}
@@ -307,15 +308,19 @@ var commitTests = []test{
 		e.equal("superseded", e.count("SELECT count(*) FROM superseded_charges"), 0)
 		all := e.state()
 
-		e.commit(b) // the very same again
-		e.equal("charges superseded by equal ones", e.count("SELECT count(*) FROM superseded_charges"), 12)
+		same := e.again(b)
+		same.Usage = b.Usage
+		same.ConfigVersion, same.RulesVersion = b.ConfigVersion, b.RulesVersion
+		e.commit(same)
+		e.equal("charges superseded by equal ones", e.count("SELECT count(*) FROM superseded_charges"), 0)
+		e.equal("differences of equal ones", e.count("SELECT count(*) FROM task_differences"), 0)
 		cut := func(state string) string { return state[strings.Index(state, "scope_metric_days"):] }
 		e.equal("roll-ups", cut(e.state()), cut(all))
 		e.sound()
-		e.exec("DELETE FROM superseded_charges")
 
-		c := e.onlyScope(again(b), 0)
+		c := e.onlyScope(b, 0)
 		c.Run.Count = 2
+		c = e.again(c)
 		e.fill(c, a, "cpu", attrs("id", "stays"), "10@10", "10@10")
 		e.commit(c)
 		e.sound()
@@ -332,12 +337,13 @@ var commitTests = []test{
 		})
 		e.equal("packs", e.count("SELECT count(*) FROM series_day_packs"), 5)
 
-		d := e.onlyScope(again(c), 0) // everything of a goes
-		d.Run.Count = 3
+		d := e.onlyScope(b, 0) // everything of a goes
+		d = e.again(d)
+		d.RulesVersion++
 		e.commit(d)
 		e.equal("days without a", e.rows(days), []string{"b|cpu|2026-10-31|2|2", "b|cpu|2026-11-01|1|1"})
 		e.equal("packs without a", e.count("SELECT count(*) FROM series_day_packs")+e.count("SELECT count(*) FROM series_month_packs"), 4)
-		e.equal("windows of a", e.windows()[0], "a 31 22:00 1h0m0s state 5, 4 attempts, 0 points, 0 ")
+		e.equal("windows of a", e.windows()[0], "a 31 22:00 1h0m0s state 5, 1 attempts, 0 points, 0 ")
 		e.equal("versions superseded", e.rows("SELECT config_version, rules_version, count(*) FROM superseded_charges GROUP BY 1, 2"), []string{"1|1|9", "2|2|2"})
 		e.sound()
 	}},
@@ -351,21 +357,17 @@ var commitTests = []test{
 		three.Kind, three.Scope, three.Detail = metering.Unpriced, b.Scopes[1], ""
 		b.Findings = []metering.Finding{one, two, one, three}
 		e.commit(b)
-		got, err := e.s.Findings(e.ctx, all)
-		e.must(err)
-		e.equal("findings", got, []store.Finding{
-			{Kind: metering.SourceNote, Metric: "cpu", Detail: "it's <odd>", Windows: 2, Points: 7}, {Kind: metering.Unpriced, Metric: "cpu", Windows: 1, Points: 2},
+		e.equal("findings", e.findings(all, ""), []string{
+			"source_note cpu it's <odd>: 7 points in 2 windows of 1 scopes, 31 22:00 to 01 00:00", "unpriced cpu : 2 points in 1 windows of 1 scopes, 31 22:00 to 31 22:00",
 		})
-		got, err = e.s.Findings(e.ctx, period.Range{Begin: begin.Add(hour), End: begin.Add(3 * hour)})
-		e.must(err)
-		e.equal("findings later", got, []store.Finding{{Kind: metering.SourceNote, Metric: "cpu", Detail: "it's <odd>", Windows: 1, Points: 3}})
-		c := e.onlyScope(again(b), 0) // those of these windows are replaced
+		e.equal("findings later", e.findings(period.Range{Begin: begin.Add(2 * hour), End: begin.Add(3 * hour)}, ""), []string{
+			"source_note cpu it's <odd>: 3 points in 1 windows of 1 scopes, 01 00:00 to 01 00:00",
+		})
+		c := e.onlyScope(e.again(b), 0) // those of these windows are replaced
 		c.Run.Count = 1
 		e.commit(c)
-		got, err = e.s.Findings(e.ctx, all)
-		e.must(err)
-		e.equal("findings left", got, []store.Finding{
-			{Kind: metering.SourceNote, Metric: "cpu", Detail: "it's <odd>", Windows: 1, Points: 3}, {Kind: metering.Unpriced, Metric: "cpu", Windows: 1, Points: 2},
+		e.equal("findings left", e.findings(all, ""), []string{
+			"source_note cpu it's <odd>: 3 points in 1 windows of 1 scopes, 01 00:00 to 01 00:00", "unpriced cpu : 2 points in 1 windows of 1 scopes, 31 22:00 to 31 22:00",
 		})
 	}},
 	{"commit/first samples", func(e *env) {
@@ -381,12 +383,12 @@ var commitTests = []test{
 		b.Failed = []metering.Outcome{{Scope: b.Scopes[0], Window: 1, Error: "x", Retry: begin}} // nothing is charged in it
 		e.commit(b)
 		first(begin.Add(2*hour), time.Time{})
-		c := again(b)
+		c := e.again(b)
 		e.fill(c, c.Scopes[0], "cpu", attrs(), "", "", "", "1@1")
 		e.fill(c, c.Scopes[0], "ram", attrs(), "", "", "", "1@1")
 		e.commit(c)
 		first(begin.Add(2*hour), begin.Add(3*hour))
-		d := again(b)
+		d := e.again(b)
 		e.fill(d, d.Scopes[0], "cpu", attrs(), "1@1")
 		e.must(e.open().Commit(e.ctx, d))
 		first(begin, begin.Add(3*hour))
@@ -394,7 +396,7 @@ var commitTests = []test{
 	{"commit/source versions", func(e *env) {
 		b := e.committable(1, "a")
 		for _, v := range []string{"prometheus 2.42.0", "prometheus 3.5.0", "prometheus 2.42.0", "", "prometheus 3.5.0"} {
-			c := again(b)
+			c := e.again(b)
 			c.SourceVersion = v
 			e.commit(c)
 			want := v
@@ -435,7 +437,10 @@ var commitTests = []test{
 			}
 			wait.Go(func() {
 				for _, b := range batches {
-					errs[i] = errors.Join(errs[i], s.Commit(e.ctx, b), s.Commit(e.ctx, b))
+					errs[i] = errors.Join(errs[i], s.Commit(e.ctx, b))
+					if err := s.Commit(e.ctx, b); fault.KindOf(err) != fault.Conflict {
+						errs[i] = errors.Join(errs[i], fmt.Errorf("committed twice: %w", err))
+					}
 				}
 			})
 		}

@@ -79,7 +79,7 @@ var leaseTests = []test{
 			e.free(e.batch(l))
 		}
 		e.equal("runs", runs, []string{"a 31 22:00+1", "a 01 01:00+1", "a 01 03:00+24", "a 02 03:00+1"})
-		e.equal("lag", fmt.Sprint(e.s.Lag(e.ctx)), fmt.Sprint(store.Lag{Due: 2, Failed: 1, Oldest: begin.Add(2 * hour)}, nil))
+		e.equal("lag", fmt.Sprint(e.s.Lag(e.ctx)), fmt.Sprint(store.Lag{Due: 2, Failed: 1, ProcessedTo: begin.Add(2 * hour)}, nil))
 	}},
 	{"lease/points of the window before", func(e *env) {
 		e.world(store.Wanted{})
@@ -144,7 +144,7 @@ var leaseTests = []test{
 			"a 31 22:00 1h0m0s state 3, 1 attempts, 0 points, 0 no answer", "a 31 23:00 1h0m0s state 3, 1 attempts, 0 points, 0 no answer",
 		})
 		e.equal("during the backoff", len(e.lease(metering.LeaseRequest{})), 0)
-		now := store.NewToken()
+		now := e.token()
 		l := e.lease(metering.LeaseRequest{TriedBefore: now})
 		e.equal("all that were not tried since", fmt.Sprint(leased(l), l[0].Attempts), "[a 31 22:00+2] 1")
 		e.fail(l, time.Now().Add(hour), 0)
@@ -152,7 +152,7 @@ var leaseTests = []test{
 		e.equal("state", e.windows(), []string{
 			"a 31 22:00 1h0m0s state 3, 2 attempts, 0 points, 0 no answer", "a 31 23:00 1h0m0s state 5, 2 attempts, 0 points, 0 ",
 		})
-		e.fail(e.lease(metering.LeaseRequest{TriedBefore: store.NewToken()}), time.Now().Add(-time.Minute), 0)
+		e.fail(e.lease(metering.LeaseRequest{TriedBefore: e.token()}), time.Now().Add(-time.Minute), 0)
 		e.equal("after the backoff", leased(e.lease(metering.LeaseRequest{})), []string{"a 31 22:00+1"})
 	}},
 	{"lease/expiry and takeover", func(e *env) {
@@ -325,11 +325,20 @@ var leaseTests = []test{
 		}
 	}},
 	{"lease/tokens grow", func(e *env) {
+		e.world(store.Wanted{})
+		e.scopes(begin, "a")
+		e.plan(begin.Add(hour))
 		var tokens []int64
-		for range 1000 {
-			tokens = append(tokens, store.NewToken())
+		other := e.open()
+		for range 50 {
+			token, err := other.Token(e.ctx)
+			e.must(err)
+			l := e.lease(metering.LeaseRequest{})
+			e.must(e.s.Release(e.ctx, l[0].Token, []*metering.Scope{l[0].Scope}))
+			tokens = append(tokens, e.token(), token, l[0].Token)
+			slices.Sort(tokens[len(tokens)-3:])
 		}
-		if !slices.IsSorted(tokens) || len(slices.Compact(tokens)) < 1000 {
+		if !slices.IsSorted(tokens) || len(slices.Compact(tokens)) < 150 || tokens[0] < time.Now().AddDate(10, 0, 0).UnixNano() {
 			e.Error("tokens don't grow")
 		}
 	}},

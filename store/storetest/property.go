@@ -54,7 +54,7 @@ func (e *env) anySequence(seed uint64, steps int) {
 	for step := range steps {
 		s := stores[r.IntN(2)]
 		what := ""
-		switch r.IntN(8) {
+		switch r.IntN(9) {
 		case 0:
 			planned = planned.Add(time.Duration(r.IntN(40)) * hour)
 			n, err := s.Plan(e.ctx, hour, planned)
@@ -90,6 +90,9 @@ func (e *env) anySequence(seed uint64, steps int) {
 			e.must(s.RebuildRollups(e.ctx, "test", nil))
 			what = "rebuild"
 		case 7:
+			if e.dropped() { // the zone can't be changed any more
+				continue
+			}
 			zone := []string{"UTC", "Europe/Berlin", "Asia/Kolkata", "America/Los_Angeles"}[r.IntN(4)]
 			e.must(s.SetSetting(e.ctx, "timezone", zone, "test"))
 			for i, other := range stores { // restart the other worker, if it has to
@@ -102,6 +105,8 @@ func (e *env) anySequence(seed uint64, steps int) {
 			}
 			e.s = stores[0]
 			what = "time zone " + zone
+		case 8:
+			what = e.retainAny(s, r)
 		}
 		history = append(history, what)
 		if bad := e.mismatches(); len(bad) > 0 {

@@ -219,6 +219,7 @@ var reportTests = []test{
 			for i := range 100 {
 				// what one window gets the other loses: a report that saw one before and one after would not be 0
 				b := &metering.Batch{Token: token, Scopes: []*metering.Scope{a}, Run: period.Run{Begin: begin, Length: hour, Count: 24}}
+				e.reopen(b)
 				e.fill(b, a, "cpu", attrs("id", "1"), fmt.Sprintf("1@%d", i), "", "", "", "", fmt.Sprintf("1@-%d", i))
 				errs = errors.Join(errs, writer.Commit(e.ctx, b))
 			}

@@ -85,8 +85,9 @@ var rollupTests = []test{
 		e.charged(10, "a")
 		s := e.scopes(begin, "a")[0]
 		e.exec("DELETE FROM series_month_packs")
+		b := e.seize(period.Run{Begin: begin, Length: hour, Count: 10}, s)
 		before := e.state()
-		err := e.s.Commit(e.ctx, e.seize(period.Run{Begin: begin, Length: hour, Count: 10}, s))
+		err := e.s.Commit(e.ctx, b)
 		e.refused(err, fault.Internal, "`ratebook rollups verify`")
 		e.equal("state", e.state(), before)
 	}},
@@ -141,7 +142,7 @@ var rollupTests = []test{
 		go func() {
 			var errs error
 			for i := range 55 {
-				b := &metering.Batch{Token: token, Scopes: s, Run: period.Run{Begin: begin.Add(time.Duration(i) * hour), Length: hour, Count: 1}}
+				b := &metering.Batch{Token: token, Scopes: s, Run: period.Run{Begin: begin.Add(time.Duration(5+i) * hour), Length: hour, Count: 1}}
 				e.fill(b, s[0], "cpu", attrs("id", "1"), "1@1")
 				errs = errors.Join(errs, e.s.Commit(e.ctx, b))
 			}

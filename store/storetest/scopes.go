@@ -89,7 +89,7 @@ var scopeTests = []test{
 		e.equal("windows", e.windows(), want)
 		lag, err := e.s.Lag(e.ctx)
 		e.must(err)
-		e.equal("lag", lag, store.Lag{Due: 6, Oldest: begin})
+		e.equal("lag", lag, store.Lag{Due: 6, ProcessedTo: begin})
 	}},
 	{"plan/long backlog", func(e *env) {
 		e.world(store.Wanted{})

@@ -100,7 +100,7 @@ var settingTests = []test{
 		e.fill(b, b.Scopes[0], "cpu", attrs("id", "1"), "1@1")
 		e.commit(b)
 		e.refused(e.s.SetSetting(e.ctx, "currency", "USD", "ada"), fault.Conflict, "CHF")
-		e.commit(&metering.Batch{Token: b.Token, Scopes: b.Scopes, Run: b.Run}) // now all charges are superseded, and still readable
+		e.commit(e.again(b)) // now all charges are superseded, and still readable
 		e.refused(e.s.SetSetting(e.ctx, "currency", "USD", "ada"), fault.Conflict, "CHF")
 	}},
 	{"settings/time zone", func(e *env) {

@@ -46,7 +46,7 @@ var stateTests = []test{
 		e.equal("waived", states()[0], "a 01 01:00 01 04:00: 1 due, 1 failed error 3 11:00")
 		e.free(b)
 		for _, id := range []string{"a", "a", "b"} {
-			for _, l := range e.lease(metering.LeaseRequest{Only: []string{id}, TriedBefore: store.NewToken()}) {
+			for _, l := range e.lease(metering.LeaseRequest{Only: []string{id}, TriedBefore: e.token()}) {
 				b := e.batch([]metering.Lease{l})
 				e.commit(b)
 				e.free(b)
@@ -109,7 +109,7 @@ var stateTests = []test{
 		e.commit(e.seize(period.Run{Begin: begin.Add(-30 * hour), Length: hour, Count: 24}, scopes...))
 		e.commit(e.seize(period.Run{Begin: begin.Add(-6 * hour), Length: hour, Count: 24}, scopes...))
 		e.commit(e.seize(period.Run{Begin: begin.Add(18 * hour), Length: hour, Count: 12}, scopes...))
-		e.equal("days left", e.count("SELECT count(*) FROM unpriced_days"), 0)
+		e.equal("days left", e.count("SELECT count(*) FROM finding_days"), 0)
 	}},
 }
 

@@ -53,6 +53,7 @@ type Option struct{ Value, Label string }
 type Text struct {
 	Name, Label, Help, Value, Error string
 	Rows                            int
+	Required                        bool
 }
 
 // Errors maps the fields of an error to their messages.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/a-h/templ"
 
+	"ratebook/metering"
 	"ratebook/money"
 	"ratebook/views/components"
 )
@@ -44,8 +45,10 @@ func Groups() []Group {
 		{"Amounts, quantities and times", numbers()},
 		{"States", states()},
 		{"Shares and sparklines", small()},
+		{"Progress and differences", progress()},
 		{"Charts", charts()},
 		{"Tables", tables()},
+		{"Maps of windows", maps()},
 		{"Pages of a list", pagers()},
 		{"Faces", faces()},
 		{"Forms", forms()},
@@ -97,6 +100,19 @@ func small() []Fixture {
 		{"sparkline-long", components.Sparkline(month, "Genomics by day, 60 days")},
 		{"sparkline-zero", components.Sparkline(amounts("0", "0", "0"), "Archive by day, 1–3 Nov 2026")},
 		{"sparkline-empty", components.Sparkline(nil, "Archive, no days")},
+	}
+}
+
+func progress() []Fixture {
+	return []Fixture{
+		{"progress", components.Progress(components.Windows{Done: 312, All: 480})},
+		{"progress-failing", components.Progress(components.Windows{Done: 8_000, All: 8_928, Failing: 3})},
+		{"progress-counting", components.Progress(components.Windows{All: 12_000, Counting: true})},
+		{"progress-done", components.Progress(components.Windows{Done: 24, All: 24})},
+		{"progress-none", components.Progress(components.Windows{})},
+		{"difference-more", components.Difference(amount("0.400000000001"), "EUR")},
+		{"difference-less", components.Difference(amount("-1204"), "EUR")},
+		{"difference-none", components.Difference(amount("0"), "EUR")},
 	}
 }
 
@@ -170,6 +186,43 @@ func tables() []Fixture {
 		{"table", costTable("")},
 		{"table-swapped", costTable("#report")},
 		{"table-wide", wideTable()},
+	}
+}
+
+func maps() []Fixture {
+	m := components.WindowMap{Caption: "Windows of 2 scopes, 30 Nov – 6 Dec 2026", Spans: []components.MapSpan{{Label: "Nov 2026", Columns: 1}, {Label: "Dec 2026", Columns: 6}}}
+	for i, label := range []string{"30", "1", "2", "3", "4", "5", "6"} {
+		m.Columns = append(m.Columns, components.MapColumn{Label: label, Title: label + " Nov or Dec 2026", Path: "/processing/coverage?zoom=day&at=" + label, Now: i == 5})
+	}
+	cell := func(c components.MapCell, title string) components.MapCell {
+		c.Title, c.Path = "Genomics, some day: "+title, "/processing/coverage?zoom=day"
+		return c
+	}
+	m.Rows = []components.MapRow{
+		{Name: "Genomics", Path: "/scopes/1", Hint: "5e0b7d49", Note: "2 failed", NotePath: "/processing/coverage?scope=1", Cells: []components.MapCell{
+			cell(components.MapCell{State: metering.Done}, "24 done"),
+			cell(components.MapCell{State: metering.Failed, Part: true}, "22 done, 2 failed"),
+			cell(components.MapCell{State: metering.Failed}, "24 failed"),
+			cell(components.MapCell{State: metering.Waived}, "24 waived"),
+			cell(components.MapCell{State: metering.Leased, Part: true}, "12 done, 12 in work"),
+			cell(components.MapCell{State: metering.Due, Part: true}, "3 done, 21 due"),
+			{},
+		}},
+		{Name: long, Path: "/scopes/2", Cells: []components.MapCell{
+			{},
+			cell(components.MapCell{State: metering.Empty}, "24 no usage"),
+			cell(components.MapCell{State: metering.Done, Redone: true}, "24 done; 24 were done again"),
+			cell(components.MapCell{State: metering.Done, Again: true}, "24 done; 24 wait to be done again"),
+			cell(components.MapCell{State: metering.Leased}, "24 in work"),
+			cell(components.MapCell{State: metering.Due}, "24 due"),
+			{},
+		}},
+	}
+	return []Fixture{
+		{"map", components.Coverage(m)},
+		{"map-legend", components.MapLegend([]components.MapKey{
+			{Cell: components.MapCell{State: metering.Done}, Text: "done 12,480"}, {Cell: components.MapCell{State: metering.Failed}, Text: "failed 2"},
+		})},
 	}
 }
 

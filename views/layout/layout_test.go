@@ -61,7 +61,7 @@ func TestFull(t *testing.T) {
 	}
 	doc := parse(t, layout.Full(shell, page, body))
 
-	if diff := cmp.Diff([]string{"Overview", "Costs", "Scopes", "Metrics", "Pricing", "Settings"}, texts(doc.Find("nav[aria-label=Main] li a"))); diff != "" {
+	if diff := cmp.Diff([]string{"Overview", "Costs", "Scopes", "Metrics", "Pricing", "Processing", "Settings"}, texts(doc.Find("nav[aria-label=Main] li a"))); diff != "" {
 		t.Error(diff)
 	}
 	if diff := cmp.Diff([]string{"Scopes"}, texts(doc.Find("nav[aria-label=Main] [aria-current=page]"))); diff != "" {

@@ -106,6 +106,14 @@ type Ledger struct {
 	WherePath        string
 }
 
+// ledgerPath is where processing is looked at closer; a tenant has only the list of its scopes for that.
+func (v *Overview) ledgerPath(query string) string {
+	if v.Own {
+		return "/scopes" + query
+	}
+	return "/processing"
+}
+
 // Unpriced is usage that no rule priced.
 type Unpriced struct {
 	Points int64

@@ -14,8 +14,11 @@ type Settings struct {
 	Created time.Time
 	Zone    *time.Location
 	Stored  []Setting // none: one may not see them
-	Admin   bool
-	Users   []SettingsUser
+
+	ChargesFrom, RollupsFrom time.Time // since when there are any; zero: none were dropped
+
+	Admin bool
+	Users []SettingsUser
 }
 
 // Setting is one of the values that belong to the database.

@@ -1,0 +1,192 @@
+package jobs
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"ratebook/fault"
+	"ratebook/metering"
+	"ratebook/money"
+	"ratebook/rating"
+)
+
+// previewLease is how long a part of a dry run is ours: others wait so long when we die, and compute it, too, if we need more.
+const previewLease = 5 * time.Minute
+
+// mostLosses is how many losses with attributes of their own a dry run lists in one go. The others of a metric are summed up.
+const mostLosses = 2000
+
+// Previews computes the dry runs that tasks wait for, until there are none, or only those that others compute.
+func (p *Processor) Previews(ctx context.Context) error {
+	for {
+		part, err := p.Tasks.NextPreview(ctx, p.Holder, previewLease)
+		if err != nil || part == nil {
+			return err
+		}
+		var result *metering.PreviewResult
+		err = p.patiently(ctx, true, func() (err error) {
+			result, err = p.DryRun(ctx, part.Task, part.Leases)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		if result.Error != "" {
+			p.Log.Warn("a dry run stopped", "task", part.Task.ID, "error", result.Error)
+		}
+		err = p.patiently(ctx, true, func() error { return p.Tasks.SavePreview(ctx, part, result) })
+		if fault.KindOf(err) == fault.Conflict {
+			p.Log.Info("a part of a dry run is of no use any more", "task", part.Task.ID, "error", err)
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// DryRun computes what a task would change in the windows of leases, which need not be anybody's, and changes nothing. What
+// keeps a window from being done stops it and is in the result, with what was found out until then; an error is our own
+// database's.
+func (p *Processor) DryRun(ctx context.Context, task *metering.Task, leases []metering.Lease) (*metering.PreviewResult, error) {
+	leases = slices.Clone(leases)
+	for i := range leases {
+		leases[i].Task = task
+	}
+	would := changes{differences: map[difference]*metering.TaskDifference{}, losses: map[loss]*metering.LostPrice{}}
+	problem := ""
+	for _, b := range p.batches(leases) {
+		var err error
+		if problem, err = p.preview(ctx, b, &would); err != nil {
+			return nil, err
+		}
+		if problem != "" {
+			break
+		}
+	}
+	return would.result(problem), nil
+}
+
+// preview adds what doing a batch would change, and returns what keeps it from being done.
+func (p *Processor) preview(ctx context.Context, b batch, would *changes) (problem string, err error) {
+	a, parts, err := p.try(ctx, b)
+	if err != nil {
+		return "", err
+	}
+	for _, part := range parts {
+		if problem, err := p.preview(ctx, part, would); err != nil || problem != "" {
+			return problem, err
+		}
+	}
+	if parts != nil {
+		return "", nil
+	}
+	if len(a.Failed) > 0 {
+		f := a.Failed[0]
+		return fmt.Sprintf("scope %s, window %s: %s", f.Scope.ID, a.Run.Window(f.Window).Begin.Format(time.RFC3339), f.Error), nil
+	}
+	would.add(a)
+	return "", nil
+}
+
+// changes sums up what would change.
+type changes struct {
+	differences map[difference]*metering.TaskDifference
+	losses      map[loss]*metering.LostPrice
+}
+
+type difference struct {
+	scope  int64 // Scope.Ref
+	metric string
+}
+
+type loss struct {
+	difference
+	reason metering.LossReason
+	detail string
+}
+
+func (c *changes) of(s *metering.Series) *metering.TaskDifference {
+	key := difference{s.Scope.Ref, s.Metric.Name}
+	d := c.differences[key]
+	if d == nil {
+		d = &metering.TaskDifference{Scope: s.Scope, Metric: s.Metric.Name}
+		c.differences[key] = d
+	}
+	return d
+}
+
+// add counts a batch.
+func (c *changes) add(a *attempt) {
+	count := func(usage []metering.Usage, in func(d *metering.TaskDifference) (*int64, *money.Decimal)) {
+		for i := range usage {
+			points, amount := in(c.of(&usage[i].Series))
+			*points += int64(len(usage[i].Samples))
+			for j := range usage[i].Samples {
+				amount.Accumulate(&usage[i].Samples[j].Price)
+			}
+		}
+	}
+	count(a.before, func(d *metering.TaskDifference) (*int64, *money.Decimal) { return &d.PointsBefore, &d.Before })
+	count(a.Usage, func(d *metering.TaskDifference) (*int64, *money.Decimal) { return &d.PointsAfter, &d.After })
+	pairs(a.before, a.Usage, func(s *metering.Series, window int, old, fresh []metering.Sample) {
+		for i := range old {
+			switch {
+			case old[i].Price.IsZero():
+			case i >= len(fresh):
+				c.lose(s, metering.LossGone, &old[i].Price)
+			case fresh[i].Price.IsZero():
+				plan := a.prices.engine.Plan(s, s.Fingerprint(), a.Run.Window(window).Begin)
+				if _, outcome := plan.Price(fresh[i].Qty); outcome == rating.Unpriced {
+					c.lose(s, metering.LossUnpriced, &old[i].Price)
+				}
+			}
+		}
+	})
+}
+
+// lose counts a point that would have no price any more.
+func (c *changes) lose(s *metering.Series, reason metering.LossReason, price *money.Decimal) {
+	d := c.of(s)
+	d.LostPoints++
+	d.LostAmount.Accumulate(price)
+
+	var looks []rating.Look
+	for _, a := range slices.Concat(s.Groupby, s.Metadata) {
+		looks = append(looks, rating.Look{Name: a.Name, Value: a.Value})
+	}
+	key := loss{difference{s.Scope.Ref, s.Metric.Name}, reason, excerpt(rating.LookText(looks))}
+	if c.losses[key] == nil && len(c.losses) >= mostLosses {
+		key.detail = otherValues
+	}
+	l := c.losses[key]
+	if l == nil {
+		l = &metering.LostPrice{Scope: s.Scope, Metric: s.Metric.Name, Reason: reason, Detail: key.detail}
+		c.losses[key] = l
+	}
+	l.Points++
+	l.Amount.Accumulate(price)
+}
+
+// result returns the changes by scope and metric.
+func (c *changes) result(problem string) *metering.PreviewResult {
+	r := &metering.PreviewResult{Error: problem}
+	for _, d := range c.differences {
+		r.Differences = append(r.Differences, *d)
+	}
+	slices.SortFunc(r.Differences, func(a, b metering.TaskDifference) int {
+		return cmp.Or(cmp.Compare(a.Scope.Ref, b.Scope.Ref), strings.Compare(a.Metric, b.Metric))
+	})
+	for _, l := range c.losses {
+		r.Losses = append(r.Losses, *l)
+	}
+	slices.SortFunc(r.Losses, func(a, b metering.LostPrice) int {
+		return cmp.Or(cmp.Compare(a.Scope.Ref, b.Scope.Ref), strings.Compare(a.Metric, b.Metric),
+			strings.Compare(string(a.Reason), string(b.Reason)), strings.Compare(a.Detail, b.Detail))
+	})
+	return r
+}

@@ -1,0 +1,203 @@
+package metering
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"ratebook/fault"
+	"ratebook/period"
+)
+
+// MaxReason is the most characters that a task's reason may have.
+const MaxReason = 500
+
+// mostNamed is how many things a sentence names before it only counts.
+const mostNamed = 5
+
+// Check returns the scopes that the task is for, or says why it can't be created. length is that of windows, states are those
+// of all scopes, busy are the tasks that are being previewed, wait to be started or are running, with all of their scopes.
+//
+// An error is Invalid, or, if other tasks are in the way, a Conflict. Its fields are kind, scopes, begin, end, as_it_was and
+// reason; times are written in the zone that the range is given in.
+func (n *NewTask) Check(length time.Duration, states []ScopeState, busy []Task) ([]*Scope, error) {
+	var wrong []fault.Field
+	refuse := func(field, format string, args ...any) {
+		wrong = append(wrong, fault.Field{Name: field, Message: fmt.Sprintf(format, args...)})
+	}
+	if n.Kind != Reprocess && n.Kind != Rerate {
+		refuse("kind", "choose %s or %s", Reprocess, Rerate)
+	}
+	if n.AsItWas && n.Kind == Rerate {
+		refuse("as_it_was", "re-rating with the rules that made a window would change nothing; use the latest ones, or reprocess")
+	}
+	chosen, unknown := n.choose(states)
+	switch {
+	case n.AllScopes && len(n.ScopeIDs) > 0:
+		refuse("scopes", "choose all scopes or name some, not both")
+	case n.AllScopes && len(chosen) == 0:
+		refuse("scopes", "there are no active scopes")
+	case !n.AllScopes && len(n.ScopeIDs) == 0:
+		refuse("scopes", "name at least one scope, or choose all")
+	case len(unknown) == 1:
+		refuse("scopes", "there is no scope %q", unknown[0])
+	case len(unknown) > 1:
+		refuse("scopes", "there are no scopes %s", named(unknown))
+	}
+	if reason := strings.TrimSpace(n.Reason); reason == "" {
+		refuse("reason", "say why; the reason is kept with the task")
+	} else if size := utf8.RuneCountInString(reason); size > MaxReason {
+		refuse("reason", "has %d characters; at most %d are kept", size, MaxReason)
+	}
+	n.checkRange(length, chosen, refuse)
+	if len(wrong) > 0 {
+		return nil, &fault.Error{Kind: fault.Invalid, Message: "the task can't be created", Fields: wrong}
+	}
+	scopes := make([]*Scope, len(chosen))
+	for i := range chosen {
+		scopes[i] = chosen[i].Scope
+	}
+	return scopes, CheckOverlap(scopes, n.Range, busy)
+}
+
+// choose returns the states of the scopes that are meant, and the ids that no scope has. Scopes of several sources may
+// have one id: all of them are meant.
+func (n *NewTask) choose(states []ScopeState) (chosen []ScopeState, unknown []string) {
+	if n.AllScopes {
+		return slices.DeleteFunc(slices.Clone(states), func(s ScopeState) bool { return !s.Scope.Active }), nil
+	}
+	found := make(map[string]bool, len(n.ScopeIDs))
+	for _, id := range n.ScopeIDs {
+		found[id] = false
+	}
+	for _, s := range states {
+		if _, wanted := found[s.Scope.ID]; wanted {
+			chosen, found[s.Scope.ID] = append(chosen, s), true
+		}
+	}
+	for id, is := range found {
+		if !is {
+			unknown = append(unknown, id)
+		}
+	}
+	slices.Sort(unknown)
+	return chosen, unknown
+}
+
+func (n *NewTask) checkRange(length time.Duration, chosen []ScopeState, refuse func(field, format string, args ...any)) {
+	begin, end := n.Range.Begin, n.Range.End
+	switch {
+	case begin.IsZero():
+		refuse("begin", "say when the range begins")
+	case !period.Floor(begin, length).Equal(begin):
+		refuse("begin", "%s is not the begin of a window; the nearest are %s", begin.Format(time.RFC3339), nearest(begin, length))
+	}
+	switch {
+	case end.IsZero():
+		refuse("end", "say when the range ends")
+	case !period.Floor(end, length).Equal(end):
+		refuse("end", "%s is not the end of a window; the nearest are %s", end.Format(time.RFC3339), nearest(end, length))
+	case !begin.Before(end):
+		refuse("end", "%s is not after the begin, %s", end.Format(time.RFC3339), begin.Format(time.RFC3339))
+	default:
+		behind := slices.DeleteFunc(slices.Clone(chosen), func(s ScopeState) bool { return !s.ProcessedTo.Before(end) })
+		if len(behind) == 0 {
+			return
+		}
+		slices.SortStableFunc(behind, func(a, b ScopeState) int {
+			return cmp.Or(a.ProcessedTo.Compare(b.ProcessedTo), strings.Compare(a.Scope.ID, b.Scope.ID))
+		})
+		var until []string
+		for _, s := range behind[:min(len(behind), mostNamed)] {
+			until = append(until, fmt.Sprintf("%q until %s", s.Scope.ID, s.ProcessedTo.In(end.Location()).Format(time.RFC3339)))
+		}
+		refuse("end", "not everything before it is processed: %s; wait, or end the range there", counted(until, len(behind)))
+	}
+}
+
+// nearest names the two borders of windows that t lies between: by the clock, if that is clear enough.
+func nearest(t time.Time, length time.Duration) string {
+	before := period.Floor(t, length).In(t.Location())
+	after := before.Add(length)
+	layout := "15:04"
+	if length%time.Minute != 0 {
+		layout = time.TimeOnly
+	}
+	if before.Format(time.DateOnly) != after.Format(time.DateOnly) {
+		layout = time.RFC3339
+	}
+	return before.Format(layout) + " and " + after.Format(layout)
+}
+
+// named lists ids, the first few of them by name.
+func named(ids []string) string {
+	var quoted []string
+	for _, id := range ids[:min(len(ids), mostNamed)] {
+		quoted = append(quoted, fmt.Sprintf("%q", id))
+	}
+	return counted(quoted, len(ids))
+}
+
+// counted lists the first few of a number of things: a, b and 7 more.
+func counted(first []string, of int) string {
+	last := first[len(first)-1]
+	if len(first) == 1 && of == 1 {
+		return last
+	}
+	if more := of - len(first); more > 0 {
+		return fmt.Sprintf("%s and %d more", strings.Join(first, ", "), more)
+	}
+	return strings.Join(first[:len(first)-1], ", ") + " and " + last
+}
+
+// CheckOverlap refuses windows that another task has already, with a Conflict that names it: those of the scopes that
+// begin in the range. busy are the tasks that are not finished or cancelled, with all of their scopes.
+func CheckOverlap(scopes []*Scope, r period.Range, busy []Task) error {
+	own := make(map[int64]bool, len(scopes))
+	for _, s := range scopes {
+		own[s.Ref] = true
+	}
+	for i := range busy {
+		t := &busy[i]
+		if !t.Range.Begin.Before(r.End) || !r.Begin.Before(t.Range.End) {
+			continue
+		}
+		var both []string
+		for _, s := range t.Scopes {
+			if own[s.Ref] {
+				both = append(both, s.ID)
+			}
+		}
+		if len(both) == 0 {
+			continue
+		}
+		slices.Sort(both)
+		zone := r.Begin.Location()
+		return &fault.Error{
+			Kind:    fault.Conflict,
+			Message: fmt.Sprintf("task %d has some of the same windows; wait until it is finished, or cancel it", t.ID),
+			Fields: []fault.Field{{Name: "scopes", Message: fmt.Sprintf("task %d has %s from %s to %s", t.ID, named(both),
+				t.Range.Begin.In(zone).Format(time.RFC3339), t.Range.End.In(zone).Format(time.RFC3339))}},
+		}
+	}
+	return nil
+}
+
+// NothingDone is the error for a range without any window that is done or empty, so that there is nothing to do again.
+// oldest is the begin of the oldest window that the scopes have, zero if they have none.
+func (n *NewTask) NothingDone(oldest time.Time) error {
+	why := "its windows were waived"
+	switch {
+	case oldest.IsZero():
+		why = "the scopes have no windows yet"
+	case !oldest.Before(n.Range.End):
+		why = fmt.Sprintf("the oldest window that is kept begins at %s; older ones were never collected, or were dropped by retention",
+			oldest.In(n.Range.End.Location()).Format(time.RFC3339))
+	}
+	return &fault.Error{Kind: fault.Invalid, Message: "the task can't be created", Fields: []fault.Field{
+		{Name: "begin", Message: "nothing is charged in this range: " + why},
+	}}
+}

@@ -1,0 +1,174 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/jmoiron/sqlx"
+
+	"ratebook/fault"
+	"ratebook/metering"
+)
+
+// change is what an operator does to windows of the ledger.
+type change struct {
+	action string // in the audit log
+	reason string
+	past   string // of whose windows there must be some: "failed", in an error
+	parts  []changePart
+}
+
+// changePart changes the windows of one index.
+type changePart struct {
+	where string // which windows
+	set   string
+	args  []any
+}
+
+// RetryWindows lets failed windows be tried again at once, whatever their backoff, and returns how many these are.
+func (s *Store) RetryWindows(ctx context.Context, sel metering.WindowSelection, actor string) (int64, error) {
+	now := at(time.Now())
+	return s.change(ctx, sel, actor, change{action: "retry", past: "has failed", parts: []changePart{
+		{"state IN (0, 3) AND state = 3", "next_attempt = ?", []any{now}},
+		{"task IS NOT NULL AND error IS NOT NULL", "next_attempt = ?", []any{now}},
+	}})
+}
+
+// WaiveWindows says that due and failed windows won't be collected, and why. It returns how many these are.
+func (s *Store) WaiveWindows(ctx context.Context, sel metering.WindowSelection, reason, actor string) (int64, error) {
+	reason, err := checkReason(reason)
+	if err != nil {
+		return 0, err
+	}
+	return s.change(ctx, sel, actor, change{action: "waive", reason: reason, past: "is due or has failed", parts: []changePart{
+		{"state IN (0, 3)", "state = 4, waived_by = ?, waived_for = ?", []any{actor, reason}},
+	}})
+}
+
+// UnwaiveWindows makes waived windows due again and returns how many these are.
+func (s *Store) UnwaiveWindows(ctx context.Context, sel metering.WindowSelection, actor string) (int64, error) {
+	return s.change(ctx, sel, actor, change{action: "unwaive", past: "is waived", parts: []changePart{
+		{"state = 4", "state = 0, attempts = 0, error = NULL, waived_by = NULL, waived_for = NULL, next_attempt = ?", []any{at(time.Now())}},
+	}})
+}
+
+// AcceptAbsence says of failed windows that metrics without any sample in the source are no failure there, and lets them be
+// collected at once. It returns how many these are.
+func (s *Store) AcceptAbsence(ctx context.Context, sel metering.WindowSelection, reason, actor string) (int64, error) {
+	reason, err := checkReason(reason)
+	if err != nil {
+		return 0, err
+	}
+	return s.change(ctx, sel, actor, change{action: "accept absence", reason: reason, past: "has failed", parts: []changePart{
+		{"state IN (0, 3) AND state = 3", "state = 0, attempts = 0, error = NULL, absence_accepted = ?, next_attempt = ?", []any{true, at(time.Now())}},
+	}})
+}
+
+func checkReason(reason string) (string, error) {
+	reason = strings.TrimSpace(reason)
+	if reason == "" {
+		e := fault.New(fault.Invalid, "a reason is needed; it is kept with the windows")
+		e.Fields = []fault.Field{{Name: "reason", Message: "say why"}}
+		return "", e
+	}
+	return reason, nil
+}
+
+// changeWindows is how many windows are changed in one transaction, to keep it short.
+var changeWindows = 10_000
+
+// change changes the windows of a selection, some in each transaction, which also records it.
+func (s *Store) change(ctx context.Context, sel metering.WindowSelection, actor string, c change) (changed int64, err error) {
+	for _, p := range c.parts {
+		for after := (windowKey{scope: -1}); after != (windowKey{}); {
+			var n int64
+			var last windowKey
+			err := s.update(ctx, func(t *tx) (err error) {
+				n, last, err = t.changeSome(ctx, &sel, actor, &c, &p, after)
+				return err
+			})
+			if err != nil {
+				return changed, err
+			}
+			changed, after = changed+n, last
+		}
+	}
+	if changed == 0 {
+		return 0, fault.New(fault.NotFound, "no window of these scopes that begins from %s to before %s %s; nothing was changed",
+			sel.Range.Begin.UTC().Format(time.RFC3339), sel.Range.End.UTC().Format(time.RFC3339), c.past)
+	}
+	return changed, nil
+}
+
+// windowKey is the key of a window; the zero value is none's.
+type windowKey struct{ scope, begin int64 }
+
+// changeSome changes the first windows after one, in the order of their keys, and returns the last of them if there may be
+// more.
+func (t *tx) changeSome(ctx context.Context, sel *metering.WindowSelection, actor string, c *change, p *changePart, after windowKey) (n int64, last windowKey, err error) {
+	where := p.where + " AND begins_at >= ? AND begins_at < ? AND (scope, begins_at) > (?, ?)"
+	args := []any{at(sel.Range.Begin), at(sel.Range.End), after.scope, at(time.Unix(after.begin, 0))}
+	if len(sel.Scopes) > 0 {
+		where, args = where+" AND scope IN (?)", append(args, sel.Scopes)
+	}
+	var scopes []int64
+	found := 0
+	query, most := in("SELECT scope, begins_at FROM windows WHERE "+where+" ORDER BY scope, begins_at LIMIT ?", append(slices.Clone(args), changeWindows)...)
+	err = t.each(ctx, func(rows *sqlx.Rows) error {
+		var begin timestamp
+		if err := rows.Scan(&last.scope, &begin); err != nil {
+			return fmt.Errorf("store: ledger: %w", err)
+		}
+		last.begin = begin.Unix()
+		if len(scopes) == 0 || scopes[len(scopes)-1] != last.scope {
+			scopes = append(scopes, last.scope)
+		}
+		found++
+		return nil
+	}, query, most...)
+	if err != nil || found == 0 {
+		return 0, windowKey{}, err
+	}
+	// a commit of these windows, which holds their scopes, comes before this or sees it
+	var held []struct {
+		ID    int64
+		Scope string
+	}
+	query, locked := in("SELECT id, scope FROM scopes WHERE id IN (?) ORDER BY id "+t.d.forUpdate, scopes)
+	if err := t.list(ctx, &held, query, locked...); err != nil {
+		return 0, windowKey{}, err
+	}
+	query, args = in("UPDATE windows SET "+p.set+" WHERE "+where+" AND (scope, begins_at) <= (?, ?)",
+		slices.Concat(p.args, args, []any{last.scope, at(time.Unix(last.begin, 0))})...)
+	if n, err = t.exec(ctx, query, args...); err != nil {
+		return 0, windowKey{}, err
+	}
+	if found < changeWindows {
+		last = windowKey{}
+	}
+	if n == 0 {
+		return 0, last, nil
+	}
+	if err := t.revise(ctx, scopes); err != nil {
+		return 0, windowKey{}, err
+	}
+	var names []string
+	for _, h := range held[:min(len(held), 3)] {
+		names = append(names, h.Scope)
+	}
+	subject := "windows of scope " + names[0]
+	if len(held) > 1 {
+		subject = "windows of scopes " + strings.Join(names, ", ")
+	}
+	if more := len(held) - len(names); more > 0 {
+		subject += fmt.Sprintf(" and %d more", more)
+	}
+	what := fmt.Sprintf("%d windows from %s to %s", n, sel.Range.Begin.UTC().Format(time.RFC3339), sel.Range.End.UTC().Format(time.RFC3339))
+	if c.reason != "" {
+		what += ": " + c.reason
+	}
+	return n, last, t.audit(ctx, actor, c.action, subject, "", what)
+}
