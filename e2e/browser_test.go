@@ -254,7 +254,22 @@ func (v *visitor) shortcut(key string) {
 // text returns the text of what the selector finds first, as soon as there is such a thing.
 func (v *visitor) text(selector string) string {
 	v.t.Helper()
-	return strings.Join(strings.Fields(do(v, "read "+selector, chromedp.TextContent(chromedp.CSS(selector)))), " ")
+	return strings.Join(strings.Fields(v.read(selector, "textContent")), " ")
+}
+
+// read returns what an expression makes of what the selector finds first, as soon as there is such a thing. It is found and read
+// in one step, since parts of a page may change by themselves.
+func (v *visitor) read(selector, expression string) (got string) {
+	v.t.Helper()
+	script := fmt.Sprintf(`(e => e && ["" + (e.%s)])(document.querySelector(%q))`, expression, selector)
+	eventually(v.t, "there is "+selector, func() bool {
+		found := do(v, "read "+selector, chromedp.Evaluate[[]string](script))
+		if len(found) > 0 {
+			got = found[0]
+		}
+		return len(found) > 0
+	})
+	return got
 }
 
 // says waits until the element has the text in it.
@@ -266,7 +281,7 @@ func (v *visitor) says(selector, text string) {
 // attribute returns an attribute of what the selector finds first.
 func (v *visitor) attribute(selector, name string) string {
 	v.t.Helper()
-	return do(v, "read "+name+" of "+selector, chromedp.AttributeValue(chromedp.CSS(selector), name)).Value
+	return v.read(selector, fmt.Sprintf("getAttribute(%q) ?? ''", name))
 }
 
 // count returns how many elements the selector finds now.

@@ -75,12 +75,6 @@ func (db *database) number(t testing.TB, query string) (n int) {
 	return n
 }
 
-// openWindows is how many windows are not done.
-func (db *database) openWindows(t testing.TB) int {
-	t.Helper()
-	return db.number(t, "SELECT COUNT(*) FROM windows WHERE state IN (0, 3)")
-}
-
 // content returns everything the database says of usage and money, as sorted lines that don't depend on ids, on the kind
 // of the database, on when things happened or on how often they were tried.
 func (db *database) content(t testing.TB) (lines []string) {

@@ -70,6 +70,8 @@ func (p *running) wait(t testing.TB) result {
 	select {
 	case <-p.ended:
 	case <-time.After(2 * time.Minute):
+		_ = p.cmd.Process.Signal(syscall.SIGQUIT) // it says where it is
+		<-p.ended
 		t.Fatalf("it does not end:\n%s", &p.stderr)
 	}
 	return result{p.cmd.ProcessState.ExitCode(), p.out.String(), p.stderr.String()}

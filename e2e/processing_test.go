@@ -99,8 +99,8 @@ func TestRerate(t *testing.T) {
 		if status := v.click("#task-form button.primary"); status != http.StatusUnprocessableEntity {
 			t.Errorf("a form without windows and reason is answered with %d", status)
 		}
-		v.says("#task-form", "say when the first window begins")
-		v.says("#task-form", "say why")
+		v.says("#task-form", "Say when the first window begins")
+		v.says("#task-form", "Say why, for those who look later.")
 		v.keep("wrong")
 		v.accessible()
 		v.fill("#begin", begin.Format("2006-01-02T15:04"))
@@ -164,8 +164,19 @@ func TestRerate(t *testing.T) {
 		// a window says what was charged before, and by which task it was done again
 		v.open("/processing/coverage?zoom=day&q=Machine&at=" + begin.Format(time.DateOnly))
 		v.click(".map td a.redone")
-		v.says("main", "Done again by task 1")
-		v.says("main", "Superseded charges")
+		v.says("main .facts", "task 1")
+		for range 24 { // only windows with GPUs have changed
+			if v.count("#superseded-heading") > 0 {
+				break
+			}
+			v.click(`main a[rel="next"]`)
+		}
+		old := v.attribute(`section[aria-labelledby="superseded-heading"] td data`, "value")
+		now := v.attribute(`section[aria-labelledby="charges-heading"] .total data.amount`, "value")
+		if decimal(t, old).Cmp(decimal(t, now)) >= 0 {
+			t.Errorf("%s: %s was replaced by %s", v.where(), old, now)
+		}
+		v.says(`section[aria-labelledby="superseded-heading"] tbody`, "task 1")
 		v.keep("redone-window")
 		v.accessible()
 	})
@@ -255,7 +266,7 @@ func TestMendFinding(t *testing.T) {
 
 		v.click(row + ` a[href^="/pricing/rules/new"]`)
 		for field, value := range map[string]string{"#service": "instance", "#field": "flavor", "#value": "x1.preview"} {
-			if got := do(v, "read "+field, chromedp.Value(chromedp.CSS(field))); got != value {
+			if got := v.read(field, "value"); got != value {
 				t.Errorf("%s is filled in with %q, not %q", field, got, value)
 			}
 		}
@@ -440,8 +451,10 @@ func TestLostHours(t *testing.T) {
 		v.keep("mended-map")
 		v.open("/processing")
 		v.says("#processing", "All 4 scopes are up to date.")
+		v.expect("ERR_CONNECTION_REFUSED") // the page goes on asking
 		s.stop(t)
-		w.checkCharges(t, db, w.points(t))
+		end := begin.Add(time.Duration(db.number(t, "SELECT COUNT(*) FROM windows")/4) * time.Hour) // the last ones are not due
+		w.checkCharges(t, db, mixed(w.points(t), nil, func(p *point) bool { return !p.begin.Before(end) }))
 	})
 }
 

@@ -226,7 +226,9 @@ func TestWaive(t *testing.T) {
 			t.Errorf("the accepted windows should be done:\n%s%s", r.out, r.stderr)
 		}
 		db.run(t, w.process(whole.URL)...)
-		accepted := func(p *point) bool { return p.metric == "ram" && !p.begin.Before(from) && p.begin.Before(from.Add(time.Hour)) }
+		accepted := func(p *point) bool {
+			return p.metric == "ram" && !p.begin.Before(from) && p.begin.Before(from.Add(time.Hour))
+		}
 		w.checkCharges(t, db, mixed(w.points(t), nil, accepted))
 		actions := map[string]int{}
 		d := db.open(t)

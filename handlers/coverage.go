@@ -68,8 +68,6 @@ func windowPath(scope int64, begin time.Time) string {
 	return "/processing/windows/" + strconv.FormatInt(scope, 10) + "/" + strconv.FormatInt(begin.Unix(), 10)
 }
 
-func taskPath(id int64) string { return "/processing/tasks/" + strconv.FormatInt(id, 10) }
-
 // noWindow answers for a window that is not there.
 func noWindow() error {
 	return fault.New(fault.NotFound, "There is no such window. The map of windows has all that are planned.")

@@ -264,13 +264,14 @@ func TestCoverageMap(t *testing.T) {
 func TestCoverageCells(t *testing.T) {
 	s := newCoverageSite(t, newWindowBook(), "UTC", time.Hour)
 	p := s.get("/processing/coverage?at=2026-11-09").ok().lacks("style=")
-	for title, path := range map[string]string{
-		"Genomics, 3 Nov 2026: 22 done, 2 failed":                                   "/processing/coverage?at=2026-11-03&scope=1&zoom=day",
-		"z, 4 Nov 2026: 24 due":                                                     "/processing/coverage?at=2026-11-04&scope=3&zoom=day",
-		"Chem <i>, 3 Nov 2026: 24 done; 1 waits to be done again; 1 was done again": "/processing/coverage?at=2026-11-03&scope=2&zoom=day",
-		"Chem <i>, 4 Nov 2026: 24 no usage":                                         "/processing/coverage?at=2026-11-04&scope=2&zoom=day",
-		"Chem <i>, 5 Nov 2026: 1 waived":                                            windowPath(2, at("2026-11-05 09:00")),
+	for _, want := range [][2]string{
+		{"Genomics, 3 Nov 2026: 22 done, 2 failed", "/processing/coverage?at=2026-11-03&scope=1&zoom=day"},
+		{"z, 4 Nov 2026: 24 due", "/processing/coverage?at=2026-11-04&scope=3&zoom=day"},
+		{"Chem <i>, 3 Nov 2026: 24 done; 1 waits to be done again; 1 was done again", "/processing/coverage?at=2026-11-03&scope=2&zoom=day"},
+		{"Chem <i>, 4 Nov 2026: 24 no usage", "/processing/coverage?at=2026-11-04&scope=2&zoom=day"},
+		{"Chem <i>, 5 Nov 2026: 1 waived", windowPath(2, at("2026-11-05 09:00"))},
 	} {
+		title, path := want[0], want[1]
 		cell := p.Find(".map td a").FilterFunction(func(_ int, a *goquery.Selection) bool { return a.AttrOr("title", "") == title })
 		if cell.Length() != 1 || href(cell) != path {
 			t.Errorf("%s: %d cells, to %q, want %q", title, cell.Length(), href(cell), path)

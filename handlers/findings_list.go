@@ -48,12 +48,12 @@ var findingsPresets = []struct {
 
 // findingsAsked is the state of the list, which is its address.
 type findingsAsked struct {
-	kind    metering.FindingKind
-	preset  string // empty: the range stays where it is
-	span    period.Range
-	page    int
-	open    string // the finding whose scopes are listed
-	wrong   [2]string // with the days asked for: the first, the last
+	kind   metering.FindingKind
+	preset string // empty: the range stays where it is
+	span   period.Range
+	page   int
+	open   string    // the finding whose scopes are listed
+	wrong  [2]string // with the days asked for: the first, the last
 }
 
 // readFindingsAsked reads the address; what it does not understand is as if it were not there, but for days.

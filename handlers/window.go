@@ -98,7 +98,7 @@ func (h *Coverage) window(w *metering.WindowDetail) *pages.Window {
 }
 
 func taskLink(id int64) *components.Link {
-	return &components.Link{Label: "task " + strconv.FormatInt(id, 10), Path: taskPath(id)}
+	return &components.Link{Label: "task " + strconv.FormatInt(id, 10), Path: pages.TaskPath(id)}
 }
 
 // story says in a sentence what the state means.

@@ -56,7 +56,8 @@ func (t *tx) partitionExists(ctx context.Context, p *partition) (exists bool, er
 	if _, err := t.exec(ctx, "SELECT pg_advisory_xact_lock(hashtext('ratebook partitions'))"); err != nil {
 		return false, err
 	}
-	_, err = t.get(ctx, &exists, "SELECT to_regclass(?) IS NOT NULL", p.table)
+	// not to_regclass: the connection may remember that there was none, from before it waited for the lock
+	_, err = t.get(ctx, &exists, "SELECT EXISTS (SELECT 1 FROM pg_class WHERE relname = ? AND pg_table_is_visible(oid))", p.table)
 	return exists, err
 }
 

@@ -182,6 +182,9 @@ func (s *sums) add(price *money.Decimal) {
 
 // window compares the charges of one window, the i-th of the run, both in the order of their series. Of a series' charges
 // those are compared that have the same place among them, whatever their seq.
+//
+// If usage differs, all of the window's charges are superseded, so that these are the window as it was. Other prices leave its
+// points as they are: then only those are superseded whose price changes.
 func (d *replacement) window(w *window, i int, old []oldCharge, fresh []newCharge) {
 	superseded, put := len(d.superseded), len(d.put)
 	all := old
@@ -211,10 +214,13 @@ func (d *replacement) window(w *window, i int, old []oldCharge, fresh []newCharg
 	}
 	d.superseded = append(d.superseded, old...)
 
-	gone, come := d.superseded[superseded:], d.put[put:]
-	if len(gone)+len(come) == 0 {
+	if len(d.superseded)+len(d.put) == superseded+put {
 		return
 	}
+	if d.c.b.Task.Kind != metering.Rerate {
+		d.superseded, d.put = append(d.superseded[:superseded], all...), append(d.put[:put], fresh...)
+	}
+	gone, come := d.superseded[superseded:], d.put[put:]
 	w.changed = true
 	scope, day, month := w.was.Scope, d.c.run.days[i], d.c.run.months[i]
 	for k := range gone {

@@ -24,6 +24,9 @@ type dialect struct {
 	moves      bool   // whether a statement can insert what another one deletes
 	unixTime   string // the whole seconds of the time %s since the epoch
 
+	// limit begins a transaction that writes: a process that is stopped in the middle, or cut off, must not keep its locks for ever
+	limit string
+
 	commitPoints int // the most points of one commit, to keep transactions short
 
 	seriesIDs   string // as many new ids of series as the parameter says
@@ -45,6 +48,7 @@ var postgresDialect = dialect{
 	nextToken:    "SELECT nextval('lease_tokens')",
 	moves:        true,
 	unixTime:     "CAST(extract(epoch FROM %s) AS bigint)",
+	limit:        "SELECT set_config('idle_in_transaction_session_timeout', '15s', true), set_config('statement_timeout', '60s', true)",
 	commitPoints: 200_000,
 	seriesIDs:    "SELECT nextval('series_id_seq') FROM generate_series(1, ?)",
 	loadSeries:   copySeries,

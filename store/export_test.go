@@ -11,3 +11,10 @@ func SplitCommits(points int) (restore func()) {
 	postgresDialect.commitPoints, sqliteDialect.commitPoints = points, points
 	return func() { postgresDialect.commitPoints, sqliteDialect.commitPoints = p, s }
 }
+
+// SplitMarks makes all Stores mark no more windows at once than that, until restore is called.
+func SplitMarks(windows int) (restore func()) {
+	was := markWindows
+	markWindows = windows
+	return func() { markWindows = was }
+}

@@ -104,6 +104,10 @@ func openPostgres(databaseURL string) (*sql.DB, error) {
 		"jit":              "off", // compiling a report's plan takes longer than running it
 		// our reports read so little that starting workers costs more than they gain
 		"max_parallel_workers_per_gather": "0",
+		// the server notices after a minute and a half that a client's machine is gone, and frees what it had locked
+		"tcp_keepalives_idle":     "60",
+		"tcp_keepalives_interval": "10",
+		"tcp_keepalives_count":    "3",
 	} {
 		if !q.Has(name) {
 			q.Set(name, value)
@@ -191,7 +195,13 @@ func (s *Store) run(ctx context.Context, o *sql.TxOptions, fn func(t *tx) error)
 		return unavailable(err)
 	}
 	defer func() { _ = t.Rollback() }() // also when fn panics; after a commit it does nothing
-	err = fn(&tx{t, conn, s.d})
+	opened := &tx{t, conn, s.d}
+	if s.d.limit != "" && o == nil {
+		if _, err = opened.exec(ctx, s.d.limit); err != nil {
+			return unavailable(err)
+		}
+	}
+	err = fn(opened)
 	if e := ctx.Err(); e != nil && fault.KindOf(err) == fault.Internal {
 		return errors.Join(e, err) // a statement that was cut short has many names
 	}
@@ -213,7 +223,7 @@ func unavailable(err error) error {
 		return fault.Wrap(fault.Unavailable, err, "the database can't read or write its disk, which may be full or broken")
 	case c == "53":
 		return fault.Wrap(fault.Unavailable, err, "the database has too little memory or too many connections")
-	case c == "08" || c == "57" || c == classRollback || errors.Is(err, sql.ErrConnDone) || isNetwork(err):
+	case c == "08" || c == "57" || c == classRollback || pq.As(err, pqerror.IdleInTransactionSessionTimeout) != nil || errors.Is(err, sql.ErrConnDone) || isNetwork(err):
 		return fault.Wrap(fault.Unavailable, err, "the database does not answer")
 	}
 	return err

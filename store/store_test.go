@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"database/sql/driver"
+	"flag"
 	"fmt"
 	"io/fs"
 	"log/slog"
@@ -27,7 +28,12 @@ import (
 	"ratebook/store/storetest"
 )
 
-func TestMain(m *testing.M) { testserver.Main(m) }
+func TestMain(m *testing.M) {
+	if err := flag.Set("rapid.checks", "10"); err != nil { // unless it is given: a case takes a second
+		panic(err)
+	}
+	testserver.Main(m)
+}
 
 func sqliteURL(t *testing.T) string { return "sqlite://" + filepath.Join(t.TempDir(), "ratebook.db") }
 
@@ -38,6 +44,15 @@ var databases = map[string]func(*testing.T) string{"sqlite": sqliteURL, "postgre
 func TestSQLite(t *testing.T) { storetest.Run(t, sqliteURL) }
 
 func TestPostgreSQL(t *testing.T) { storetest.Run(t, postgresURL) }
+
+// TestRandomSequences has small transactions, so that most of what is done takes several.
+func TestRandomSequences(t *testing.T) {
+	defer store.SplitCommits(60)()
+	defer store.SplitMarks(7)()
+	for dialect, url := range databases {
+		t.Run(dialect, func(t *testing.T) { storetest.Sequences(t, url) })
+	}
+}
 
 func TestDatabasesAnswerAlike(t *testing.T) {
 	if a, b := storetest.Answers(t, sqliteURL(t)), storetest.Answers(t, postgresURL(t)); a != b {

@@ -263,7 +263,7 @@ var commitTests = []test{
 	}},
 	{"commit/days and months of the billing zone", func(e *env) {
 		for _, zone := range []string{"Europe/Berlin", "Asia/Kolkata", "America/Los_Angeles"} {
-			e.Run(zone, func(t *testing.T) {
+			e.tb.(*testing.T).Run(zone, func(t *testing.T) {
 				e := newEnv(t, e.database(t), e.database)
 				e.world(store.Wanted{Timezone: zone})
 				for _, first := range []string{"2026-10-24T20:00:00Z", "2026-10-31T20:00:00Z", "2026-12-31T14:00:00Z", "2027-03-27T22:00:00Z"} {

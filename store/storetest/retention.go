@@ -3,7 +3,6 @@ package storetest
 import (
 	"context"
 	"fmt"
-	"math/rand/v2"
 	"slices"
 	"strings"
 	"time"
@@ -24,22 +23,6 @@ func (e *env) retain(s *store.Store, now time.Time) metering.Retained {
 		e.Fatalf("others are in the way: %+v", done)
 	}
 	return done
-}
-
-// retainAny keeps charges for a month and then drops what is older at a random time, in a random sequence of things. It says
-// what it did. From then on the billing zone can't be changed, if anything was dropped.
-func (e *env) retainAny(s *store.Store, r *rand.Rand) string {
-	e.Helper()
-	e.must(s.SetSetting(e.ctx, "keep_charges", "1 month", "test"))
-	if r.IntN(3) == 0 {
-		e.must(s.SetSetting(e.ctx, "keep_rollups", "1 month", "test"))
-	}
-	// tasks that a test made by hand end by themselves
-	e.exec("UPDATE tasks SET state = 'finished' WHERE reason = 'a test' AND NOT EXISTS (SELECT 1 FROM windows w WHERE w.task = tasks.id)")
-	now := begin.AddDate(0, 1+r.IntN(2), 3)
-	done, err := s.Retain(e.ctx, now)
-	e.must(err)
-	return fmt.Sprintf("retain at %s: %+v", now, done)
 }
 
 // dropped reports whether charges ever were.

@@ -24,9 +24,23 @@ type test struct {
 	run  func(*env)
 }
 
+// tb is a test, or one case of a property.
+type tb interface {
+	Helper()
+	Context() context.Context
+	Cleanup(fn func())
+	Failed() bool
+	Log(args ...any)
+	Logf(format string, args ...any)
+	Error(args ...any)
+	Errorf(format string, args ...any)
+	Fatal(args ...any)
+	Fatalf(format string, args ...any)
+}
+
 // Run checks the store on databases of one kind; database returns the URL of a fresh, empty one.
 func Run(t *testing.T, database func(t *testing.T) (databaseURL string)) {
-	for _, c := range slices.Concat(migrateTests, settingTests, userTests, sessionTests, catalogTests, scopeTests, leaseTests, commitTests, againTests, rollupTests, reportTests, stateTests, findingTests, versionTests, taskTests, coverageTests, retentionTests, propertyTests) {
+	for _, c := range slices.Concat(migrateTests, settingTests, userTests, sessionTests, catalogTests, scopeTests, leaseTests, commitTests, againTests, rollupTests, reportTests, stateTests, findingTests, versionTests, taskTests, coverageTests, retentionTests) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			c.run(newEnv(t, database(t), database))
@@ -49,7 +63,7 @@ func at(s string) time.Time {
 
 // env is a test's database: a Store on it, and a connection beside it for looking and for damage.
 type env struct {
-	*testing.T
+	tb
 	ctx      context.Context
 	url      string
 	database func(*testing.T) string // for further ones
@@ -62,8 +76,8 @@ type env struct {
 	metrics map[string]*metering.Metric // by what they measure
 }
 
-func newEnv(t *testing.T, url string, database func(*testing.T) string) *env {
-	e := &env{T: t, ctx: t.Context(), url: url, database: database, postgres: strings.HasPrefix(url, "postgres"), metrics: map[string]*metering.Metric{}}
+func newEnv(t tb, url string, database func(*testing.T) string) *env {
+	e := &env{tb: t, ctx: t.Context(), url: url, database: database, postgres: strings.HasPrefix(url, "postgres"), metrics: map[string]*metering.Metric{}}
 	e.s = e.open()
 	e.raw = e.openRaw()
 	return e
