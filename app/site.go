@@ -65,7 +65,10 @@ func (e *engine) run(r *run, w *work, c web.Config, listening func(site, link st
 	c.Areas = append(c.Areas, setUp, overview)
 	c.Areas = append(c.Areas, e.areas(r)...)
 	worker := handlers.Worker{
-		Name: w.name, Collects: len(e.sources) > 0, Jobs: w.scheduler, Throughput: func() metering.Throughput { return w.throughput.Last(time.Now()) },
+		Collects: len(e.sources) > 0, Jobs: w.scheduler, Throughput: func() metering.Throughput { return w.throughput.Last(time.Now()) },
+	}
+	if e.store.Shared() {
+		worker.Name = w.name
 	}
 	c.Areas = append(c.Areas, handlers.NewProcessing(e.store, worker, e.settings, e.plan.WaitPeriods, time.Now, r.log))
 	c.Notice = overview.Notice

@@ -26,18 +26,18 @@ func FirstWindow(now time.Time, length time.Duration, wait int, zone *time.Locat
 	return period.Floor(start, length)
 }
 
-// The wait before a failed window is tried again doubles from the first to the last of these.
+// LongestRetry is the longest wait before a failed window is tried again. It doubles from firstRetry on.
 const (
-	firstRetry = 30 * time.Second
-	lastRetry  = time.Hour
+	firstRetry   = 30 * time.Second
+	LongestRetry = time.Hour
 )
 
 // Retry returns how long to wait after a window's n-th failed attempt (from 1): exponentially longer, with jitter so that
 // the windows that failed together don't come back together.
 func Retry(n int) time.Duration {
-	d := lastRetry
+	d := LongestRetry
 	if n < 8 {
-		d = min(lastRetry, firstRetry<<max(0, n-1))
+		d = min(LongestRetry, firstRetry<<max(0, n-1))
 	}
 	return d/2 + rand.N(d/2)
 }

@@ -30,6 +30,9 @@ func (s *Store) LockWorker(ctx context.Context, holder string) (unlock func(), e
 	return unlock, nil
 }
 
+// Shared reports whether several processes may process the database at the same time.
+func (s *Store) Shared() bool { return !s.d.oneWriter }
+
 // lockFile takes the lock of a SQLite database, waiting a while if another process has it.
 func (s *Store) lockFile(ctx context.Context, holder string, wait time.Duration) (unlock func(), err error) {
 	path, err := s.sqliteFile(ctx)

@@ -85,6 +85,9 @@ func (s *Store) moveMarks(ctx context.Context, now time.Time, zone *time.Locatio
 			return err
 		}
 		done.ChargesFrom, done.RollupsFrom = kept.ChargesFrom, kept.RollupsFrom
+		if now, err = t.noLaterThanWork(ctx, now); err != nil {
+			return err
+		}
 		charges, rollups := kept.Charges.Cut(now, zone), kept.Rollups.Cut(now, zone)
 		if charges.After(kept.ChargesFrom) {
 			if err := t.holder(ctx, charges, done); err != nil {
@@ -130,6 +133,21 @@ func (s *Store) moveMarks(ctx context.Context, now time.Time, zone *time.Locatio
 		}
 		return nil
 	})
+}
+
+// aheadOfWork is how far the clock may be ahead of the last window that was processed, for retention to believe it.
+const aheadOfWork = 45 * 24 * time.Hour
+
+// noLaterThanWork returns the time that retention goes by. A clock that is years ahead, if only for a moment, must not make it drop
+// what nobody can bring back; so it is bounded by what has been processed, which needs samples of that time.
+func (t *tx) noLaterThanWork(ctx context.Context, now time.Time) (time.Time, error) {
+	var last timestamp
+	_, err := t.get(ctx, &last, `SELECT MAX(w.last) FROM (SELECT (SELECT begins_at FROM windows WHERE scope = s.id AND state IN (2, 5)
+		ORDER BY begins_at DESC LIMIT 1) AS last FROM scopes s) w`)
+	if bound := last.Add(aheadOfWork); err == nil && bound.Before(now) {
+		return bound, nil
+	}
+	return now, err
 }
 
 // lockZone keeps the marks and the billing zone from being changed both at once.

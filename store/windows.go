@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -24,6 +25,9 @@ const (
 // Plan writes the windows of all active scopes up to horizon into the ledger as due, and returns how many these are. It
 // may run anywhere, any number of times at once.
 func (s *Store) Plan(ctx context.Context, length time.Duration, horizon time.Time) (planned int64, err error) {
+	if err := s.wake(ctx); err != nil {
+		return 0, err
+	}
 	for {
 		var n int64
 		more := false
@@ -36,6 +40,48 @@ func (s *Store) Plan(ctx context.Context, length time.Duration, horizon time.Tim
 			return planned, err
 		}
 	}
+}
+
+// wake makes attempts due that were put off further than any pause is long: somebody's clock was ahead then.
+func (s *Store) wake(ctx context.Context) error {
+	now := time.Now()
+	farther := at(now.Add(2 * metering.LongestRetry))
+	var asleep []string
+	var tasks []int64
+	err := s.view(ctx, func(t *tx) (err error) {
+		asleep = []string{"state IN (0, 3) AND next_attempt > ?"}
+		if tasks, err = t.running(ctx, &metering.LeaseRequest{Again: true}); err != nil {
+			return err
+		}
+		for _, id := range tasks {
+			if id != 0 { // re-checks wait longer than that
+				asleep = append(asleep, "task IS NOT NULL AND task = "+strconv.FormatInt(id, 10)+" AND next_attempt > ?")
+			}
+		}
+		var found []string
+		for _, where := range asleep {
+			var one int
+			any, err := t.get(ctx, &one, "SELECT 1 FROM windows WHERE "+where+" LIMIT 1", farther)
+			if err != nil {
+				return err
+			}
+			if any {
+				found = append(found, where)
+			}
+		}
+		asleep = found
+		return nil
+	})
+	for _, where := range asleep {
+		for more := true; more && err == nil; {
+			err = s.update(ctx, func(t *tx) error {
+				n, err := t.exec(ctx, "UPDATE windows SET next_attempt = ? WHERE (scope, begins_at) IN (SELECT scope, begins_at FROM windows WHERE "+where+" LIMIT 5000)", at(now), farther)
+				more = n > 0
+				return err
+			})
+		}
+	}
+	return err
 }
 
 // plan plans one transaction's worth; more says that there may be more.
@@ -173,8 +219,10 @@ func (t *tx) token(ctx context.Context) (token int64, err error) {
 }
 
 // eligible is SQL for the windows of a request, in alias w. running are the tasks whose windows may be leased.
-func eligible(r *metering.LeaseRequest, running []int64, now time.Time) (string, []any) {
-	query, args := "w.state IN (0, 3)", []any(nil)
+//
+// Clocks may step: a window that was planned while one was ahead is not over yet.
+func (d *dialect) eligible(r *metering.LeaseRequest, running []int64, now time.Time) (string, []any) {
+	query, args := "w.state IN (0, 3) AND "+d.laterBy("w.begins_at", "w.period")+" <= ?", []any{at(now)}
 	if r.Again {
 		query, args = in("w.task IS NOT NULL AND +w.task IN (?)", running) // the + keeps SQLite from reading whole tasks
 	}
@@ -236,7 +284,7 @@ func (s *Store) Lease(ctx context.Context, r metering.LeaseRequest) (leases []me
 		if err != nil {
 			return err
 		}
-		open, openArgs := eligible(&r, running, now)
+		open, openArgs := t.d.eligible(&r, running, now)
 		where, args := free(r.For, now)
 		if !r.Again { // windows of other scopes are done again, too
 			where = "s.active AND " + where
@@ -289,7 +337,7 @@ func (s *Store) idle(ctx context.Context, r *metering.LeaseRequest, now time.Tim
 			tasks = slices.Collect(slices.Chunk(running, 1)) // each has its place in the index
 		}
 		for _, task := range tasks {
-			open, args := eligible(r, task, now)
+			open, args := s.d.eligible(r, task, now)
 			if r.Again {
 				open, args = "w.task = ? AND "+open, append([]any{task[0]}, args...)
 			}
@@ -455,7 +503,7 @@ func (s *Store) Pending(ctx context.Context, r metering.LeaseRequest) (pending b
 		if err != nil {
 			return err
 		}
-		open, args := eligible(&r, running, time.Now())
+		open, args := t.d.eligible(&r, running, time.Now())
 		order := byTurn
 		if r.Again || r.TriedBefore != 0 {
 			order = byKey

@@ -1,7 +1,7 @@
 -- Tasks: processed windows that are to be done again. Times are whole seconds UTC; amounts are exact decimals.
 
 -- +goose Up
--- lease_* is who computes the preview of a task that is previewing.
+-- lease_* is who computes the preview of a task that is previewing; losses counts what it has found, of which task_losses has the dearest.
 CREATE TABLE tasks (
     id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     kind        text NOT NULL,
@@ -16,15 +16,17 @@ CREATE TABLE tasks (
     finished_at timestamptz,
     error       text,
     lease_token bigint,
-    lease_until timestamptz
+    lease_until timestamptz,
+    losses      bigint NOT NULL DEFAULT 0
 );
 CREATE INDEX tasks_open ON tasks (id) WHERE state IN ('previewing', 'previewed', 'running');
 
--- windows counts those that were marked as the task's: all that begin before marked_to.
+-- windows counts those that were marked as the task's, all that begin before marked_to; done those of them that it has done.
 CREATE TABLE task_scopes (
     task      bigint NOT NULL REFERENCES tasks,
     scope     int NOT NULL REFERENCES scopes,
     windows   int NOT NULL DEFAULT 0,
+    done      int NOT NULL DEFAULT 0,
     marked_to timestamptz NOT NULL,
     previewed boolean NOT NULL DEFAULT false,
     PRIMARY KEY (task, scope)
@@ -58,9 +60,11 @@ CREATE TABLE task_losses (
     PRIMARY KEY (task, scope, metric, reason, detail)
 );
 
--- task is what a done or empty window waits for: a task, or 0 for its late re-check. redone_by is the task that did it last.
+-- task is what a done or empty window waits for: a task, or 0 for its late re-check. recheck_at is when that is to be, also while
+-- a task has the window. redone_by is the task that did it last.
 ALTER TABLE windows
     ADD task             bigint,
+    ADD recheck_at       timestamptz,
     ADD redone_by        bigint,
     ADD absence_accepted boolean NOT NULL DEFAULT false,
     ADD waived_by        text,
@@ -68,6 +72,7 @@ ALTER TABLE windows
 CREATE INDEX windows_again ON windows (scope, begins_at) INCLUDE (next_attempt, attempt, task) WHERE task IS NOT NULL;
 CREATE INDEX windows_other ON windows (scope, begins_at) INCLUDE (state, redone_by) WHERE state IN (4, 5) OR redone_by IS NOT NULL;
 CREATE INDEX windows_task ON windows (task, next_attempt) WHERE task IS NOT NULL;
+CREATE INDEX windows_failing ON windows (task, begins_at, scope) WHERE task IS NOT NULL AND error IS NOT NULL;
 CREATE INDEX windows_open_turn ON windows (next_attempt) WHERE state IN (0, 3);
 CREATE INDEX windows_waived ON windows (scope, begins_at) WHERE state = 4;
 
@@ -116,6 +121,6 @@ CREATE TABLE unpriced_days (
 INSERT INTO unpriced_days SELECT day, scope, metric, sum(points), min(first_at), max(last_at) FROM finding_days WHERE kind = 'unpriced' GROUP BY 1, 2, 3;
 DROP TABLE finding_days;
 DROP SEQUENCE lease_tokens;
-DROP INDEX windows_waived, windows_open_turn, windows_other, windows_task, windows_again;
-ALTER TABLE windows DROP waived_for, DROP waived_by, DROP absence_accepted, DROP redone_by, DROP task;
+DROP INDEX windows_waived, windows_open_turn, windows_failing, windows_other, windows_task, windows_again;
+ALTER TABLE windows DROP waived_for, DROP waived_by, DROP absence_accepted, DROP redone_by, DROP recheck_at, DROP task;
 DROP TABLE task_losses, task_differences, task_scopes, tasks;

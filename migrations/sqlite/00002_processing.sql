@@ -1,7 +1,7 @@
 -- Tasks: processed windows that are to be done again. Times are Unix seconds; amounts are exact decimals as text.
 
 -- +goose Up
--- lease_* is who computes the preview of a task that is previewing.
+-- lease_* is who computes the preview of a task that is previewing; losses counts what it has found, of which task_losses has the dearest.
 CREATE TABLE tasks (
     id          integer PRIMARY KEY AUTOINCREMENT,
     kind        text NOT NULL,
@@ -16,15 +16,17 @@ CREATE TABLE tasks (
     finished_at timestamp,
     error       text,
     lease_token integer,
-    lease_until timestamp
+    lease_until timestamp,
+    losses      integer NOT NULL DEFAULT 0
 );
 CREATE INDEX tasks_open ON tasks (id) WHERE state IN ('previewing', 'previewed', 'running');
 
--- windows counts those that were marked as the task's: all that begin before marked_to.
+-- windows counts those that were marked as the task's, all that begin before marked_to; done those of them that it has done.
 CREATE TABLE task_scopes (
     task      integer NOT NULL REFERENCES tasks,
     scope     integer NOT NULL REFERENCES scopes,
     windows   integer NOT NULL DEFAULT 0,
+    done      integer NOT NULL DEFAULT 0,
     marked_to timestamp NOT NULL,
     previewed boolean NOT NULL DEFAULT false,
     PRIMARY KEY (task, scope)
@@ -58,8 +60,10 @@ CREATE TABLE task_losses (
     PRIMARY KEY (task, scope, metric, reason, detail)
 ) WITHOUT ROWID;
 
--- task is what a done or empty window waits for: a task, or 0 for its late re-check. redone_by is the task that did it last.
+-- task is what a done or empty window waits for: a task, or 0 for its late re-check. recheck_at is when that is to be, also while
+-- a task has the window. redone_by is the task that did it last.
 ALTER TABLE windows ADD task integer;
+ALTER TABLE windows ADD recheck_at timestamp;
 ALTER TABLE windows ADD redone_by integer;
 ALTER TABLE windows ADD absence_accepted boolean NOT NULL DEFAULT false;
 ALTER TABLE windows ADD waived_by text;
@@ -67,6 +71,7 @@ ALTER TABLE windows ADD waived_for text;
 CREATE INDEX windows_again ON windows (scope, begins_at, next_attempt, attempt, task) WHERE task IS NOT NULL;
 CREATE INDEX windows_other ON windows (scope, begins_at, state, redone_by) WHERE state IN (4, 5) OR redone_by IS NOT NULL;
 CREATE INDEX windows_task ON windows (task, next_attempt) WHERE task IS NOT NULL;
+CREATE INDEX windows_failing ON windows (task, begins_at, scope) WHERE task IS NOT NULL AND error IS NOT NULL;
 CREATE INDEX windows_open_turn ON windows (next_attempt) WHERE state IN (0, 3);
 CREATE INDEX windows_waived ON windows (scope, begins_at) WHERE state = 4;
 
@@ -118,6 +123,7 @@ DROP TABLE finding_days;
 DROP TABLE lease_tokens;
 DROP INDEX windows_waived;
 DROP INDEX windows_open_turn;
+DROP INDEX windows_failing;
 DROP INDEX windows_other;
 DROP INDEX windows_task;
 DROP INDEX windows_again;
@@ -125,6 +131,7 @@ ALTER TABLE windows DROP COLUMN waived_for;
 ALTER TABLE windows DROP COLUMN waived_by;
 ALTER TABLE windows DROP COLUMN absence_accepted;
 ALTER TABLE windows DROP COLUMN redone_by;
+ALTER TABLE windows DROP COLUMN recheck_at;
 ALTER TABLE windows DROP COLUMN task;
 DROP TABLE task_losses;
 DROP TABLE task_differences;

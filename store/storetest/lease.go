@@ -33,6 +33,24 @@ func (e *env) fail(leases []metering.Lease, retry time.Time, windows ...int) {
 }
 
 var leaseTests = []test{
+	{"lease/clocks that were ahead", func(e *env) {
+		e.world(store.Wanted{})
+		now := time.Now()
+		next := period.Floor(now, hour)
+		e.scopes(next.Add(-2*hour), "a")
+		_, err := e.s.Plan(e.ctx, hour, next.Add(3*hour)) // as if it were three hours later
+		e.must(err)
+		for _, r := range []metering.LeaseRequest{{}, {TriedBefore: e.token()}} {
+			l := e.lease(r)
+			e.equal("windows that are over", fmt.Sprint(len(l), l[0].Run.Count), "1 2")
+			e.free(&metering.Batch{Token: l[0].Token, Scopes: []*metering.Scope{l[0].Scope}})
+		}
+		e.fail(e.lease(metering.LeaseRequest{}), now.AddDate(8, 0, 0), 0, 1) // by a clock that is years ahead
+		e.equal("until then", len(e.lease(metering.LeaseRequest{})), 0)
+		_, err = e.s.Plan(e.ctx, hour, next)
+		e.must(err)
+		e.equal("awake", e.lease(metering.LeaseRequest{})[0].Run.Count, 2)
+	}},
 	{"lease/nothing", func(e *env) {
 		e.world(store.Wanted{})
 		e.equal("leases without scopes", len(e.lease(metering.LeaseRequest{})), 0)

@@ -44,12 +44,13 @@ func Sequences(t *testing.T, database func(t *testing.T) (databaseURL string)) {
 			"plan":                 s.morePlanned,
 			"add a scope":          s.addScope,
 			"process":              s.process,
-			"process on":           s.process,
 			"do again":             s.doAgain,
-			"do on again":          s.doAgain,
+			"do more again":        s.doAgain,
+			"catch up":             s.catchUp,
 			"take a lease":         s.take,
 			"commit what is taken": s.finish,
 			"create a task":        s.createTask,
+			"create another task":  s.createTask,
 			"preview a task":       s.preview,
 			"change a task":        s.changeTask,
 			"advance tasks":        s.advance,
@@ -76,9 +77,11 @@ type sequence struct {
 	planned time.Time
 	rules   int64            // the latest version
 	taken   []metering.Lease // that are not done yet, some of them lost
+	well    bool             // nothing fails, and nothing is checked again
 
-	charges    map[windowAt][]charge      // by window, in the order of their series
-	ledger     map[windowAt]ledgerRow     // the ledger
+	charges    map[windowAt][]charge // by window, in the order of their series
+	ledger     map[windowAt]ledgerRow
+	since      time.Time                  // from when on charges, and what belongs to them, are kept
 	changes    map[taskMetric]*taskChange // what tasks have changed
 	superseded map[windowAt][]string      // what they have replaced
 }
@@ -144,6 +147,7 @@ func (s *sequence) begin(t *rapid.T) {
 	s.charges, s.ledger = map[windowAt][]charge{}, map[windowAt]ledgerRow{}
 	s.changes, s.superseded = map[taskMetric]*taskChange{}, map[windowAt][]string{}
 	s.morePlanned(t)
+	s.catchUp(t)
 }
 
 // any returns one of the processes.
@@ -157,7 +161,7 @@ func chance(t *rapid.T) *rand.Rand {
 }
 
 func (s *sequence) morePlanned(t *rapid.T) {
-	s.planned = s.planned.Add(time.Duration(rapid.IntRange(1, 60).Draw(t, "windows")) * sequencePeriod)
+	s.planned = s.planned.Add(time.Duration(rapid.IntRange(1, 150).Draw(t, "windows")) * sequencePeriod)
 	_, err := s.any(t).Plan(s.ctx, sequencePeriod, s.planned)
 	s.must(err)
 }
@@ -189,6 +193,25 @@ func (s *sequence) work(t *rapid.T, r metering.LeaseRequest) {
 	}
 }
 
+// catchUp does all that can be done, without a failure.
+func (s *sequence) catchUp(t *rapid.T) {
+	chance := chance(t)
+	for _, r := range []metering.LeaseRequest{{}, again} {
+		for {
+			leases := s.lease(r)
+			if len(leases) == 0 {
+				break
+			}
+			for _, l := range leases {
+				s.ledger = s.readLedger()
+				s.well = true
+				s.commitLease(s.s, l, chance, false)
+				s.well = false
+			}
+		}
+	}
+}
+
 // take leases windows of which something else may become before they are committed.
 func (s *sequence) take(t *rapid.T) {
 	leases := s.leaseFrom(s.any(t), metering.LeaseRequest{Again: rapid.Bool().Draw(t, "again"), Only: s.only(t), Scopes: 1})
@@ -215,7 +238,7 @@ func (s *sequence) commitLease(st *store.Store, l metering.Lease, chance *rand.R
 		s.rules++
 	}
 	b.RulesVersion = s.rules
-	if chance.IntN(3) == 0 && (l.Task == nil || l.Task.Kind != metering.Recheck) {
+	if chance.IntN(6) == 0 && !s.well && (l.Task == nil || l.Task.Kind != metering.Recheck) {
 		b.Recheck = 100 * 365 * 24 * hour
 	}
 	kind := metering.TaskKind("")
@@ -234,8 +257,9 @@ func (s *sequence) commitLease(st *store.Store, l metering.Lease, chance *rand.R
 	s.vary(b, kind, chance)
 
 	failed := map[int]bool{}
+	failing := chance.IntN(3) == 0 && !s.well
 	for i := range b.Run.Count {
-		if chance.IntN(8) == 0 {
+		if failing && chance.IntN(4) == 0 {
 			failed[i] = true
 			b.Failed = append(b.Failed, metering.Outcome{Scope: l.Scope, Window: i, Error: "x", Retry: sequenceBegin})
 		}
@@ -418,9 +442,12 @@ func (s *sequence) anyTask(t *rapid.T, states ...metering.TaskState) int64 {
 	return rapid.SampledFrom(ids).Draw(t, "task")
 }
 
-// span draws a range of windows.
-func (s *sequence) span(t *rapid.T) period.Range {
-	n := int(s.planned.Sub(sequenceBegin) / sequencePeriod)
+// span draws a range of windows that begin before a time.
+func (s *sequence) span(t *rapid.T, end time.Time) period.Range {
+	n := int(end.Sub(sequenceBegin) / sequencePeriod)
+	if n < 1 {
+		t.Skip("no windows")
+	}
 	from := rapid.IntRange(0, n-1).Draw(t, "from")
 	to := from + rapid.IntRange(1, n-from).Draw(t, "windows")
 	return period.Range{Begin: sequenceBegin.Add(time.Duration(from) * sequencePeriod), End: sequenceBegin.Add(time.Duration(to) * sequencePeriod)}
@@ -428,19 +455,26 @@ func (s *sequence) span(t *rapid.T) period.Range {
 
 func (s *sequence) createTask(t *rapid.T) {
 	n := &metering.NewTask{
-		Kind: rapid.SampledFrom([]metering.TaskKind{metering.Reprocess, metering.Rerate}).Draw(t, "kind"), ScopeIDs: s.only(t), Range: s.span(t),
-		Reason: "why not", Author: "ada", Preview: rapid.IntRange(0, 3).Draw(t, "preview") == 0,
+		Kind: rapid.SampledFrom([]metering.TaskKind{metering.Reprocess, metering.Rerate}).Draw(t, "kind"), ScopeIDs: s.only(t),
+		Reason: "why not", Author: "ada", Preview: rapid.IntRange(0, 4).Draw(t, "preview") == 4,
 	}
 	n.AllScopes = len(n.ScopeIDs) == 0
-	states, err := s.s.ScopeStates(s.ctx)
-	s.must(err)
-	for _, x := range states { // mostly of what is processed
-		if (n.AllScopes || x.Scope.ID == n.ScopeIDs[0]) && x.ProcessedTo.Before(n.Range.End) && n.Range.Begin.Before(x.ProcessedTo) {
-			n.Range.End = x.ProcessedTo
+	end := s.planned
+	if rapid.IntRange(0, 7).Draw(t, "of open windows, too") < 7 {
+		states, err := s.s.ScopeStates(s.ctx)
+		s.must(err)
+		for _, x := range states {
+			if (n.AllScopes || x.Scope.ID == n.ScopeIDs[0]) && x.ProcessedTo.Before(end) {
+				end = x.ProcessedTo
+			}
 		}
 	}
+	n.Range = s.span(t, end)
 	if _, err := s.any(t).CreateTask(s.ctx, n); err != nil {
 		s.orRefused(t, err, fault.Invalid, fault.Conflict)
+	}
+	if rapid.IntRange(0, 3).Draw(t, "advance") > 0 {
+		s.advance(t)
 	}
 }
 
@@ -488,7 +522,7 @@ func (s *sequence) late(*rapid.T) {
 }
 
 func (s *sequence) changeWindows(t *rapid.T) {
-	sel := metering.WindowSelection{Range: s.span(t)}
+	sel := metering.WindowSelection{Range: s.span(t, s.planned)}
 	if only := s.only(t); only != nil {
 		sel.Scopes = []int64{s.count("SELECT COALESCE(MAX(id), 0) FROM scopes WHERE scope = ?", only[0])}
 	}
@@ -624,7 +658,7 @@ func (s *sequence) check(*rapid.T) {
 	if !maps.EqualFunc(now, s.charges, sameCharges) {
 		s.Fatalf("charges have changed:\n%v\nhad\n%v", now, s.charges)
 	}
-	s.ledger = s.readLedger()
+	s.ledger, s.since = s.readLedger(), s.kept().ChargesFrom
 	if bad := s.mismatches(); len(bad) > 0 {
 		s.Fatalf("the roll-ups differ from the charges:\n%s", strings.Join(bad, "\n"))
 	}
@@ -635,12 +669,9 @@ func (s *sequence) check(*rapid.T) {
 	s.checkProcessedTo()
 }
 
-// since is from when on charges and what belongs to them are kept.
-func (s *sequence) since() time.Time { return s.kept().ChargesFrom }
-
 // checkRollups compares the sums of days and months, and reports, with those of the charges, one by one.
 func (s *sequence) checkRollups() {
-	zone, since := s.zone(), s.since()
+	zone, since := s.zone(), s.since
 	for table, column := range map[string]string{"scope_metric_days": "day", "scope_metric_months": "month"} {
 		type row struct {
 			at, metric string
@@ -722,7 +753,7 @@ func (s *sequence) checkWindows() {
 		}
 	}
 	for key := range s.charges {
-		if _, ok := s.ledger[key]; !ok && key.begin >= s.since().Unix() {
+		if _, ok := s.ledger[key]; !ok && key.begin >= s.since.Unix() {
 			s.Fatalf("window %v has charges and is not in the ledger", key)
 		}
 	}
@@ -739,7 +770,7 @@ func (s *sequence) checkFindings() {
 	}
 	const seconds = 24 * 3600
 	since := int64(0)
-	if from := s.since(); !from.IsZero() {
+	if from := s.since; !from.IsZero() {
 		since = from.Unix() - from.Unix()%seconds
 	}
 	sums := map[day]*sum{}
@@ -806,7 +837,7 @@ func (s *sequence) checkTasks() {
 	s.equal("what tasks have changed", strings.Join(got, "\n"), strings.Join(want, "\n"))
 
 	want, got = nil, nil
-	since := s.since()
+	since := s.since
 	for key, lines := range s.superseded {
 		if !time.Unix(key.begin, 0).Before(since) {
 			for _, line := range lines {
@@ -840,7 +871,7 @@ func (s *sequence) checkProcessedTo() {
 		to := state.PlannedTo.Unix()
 		due, failed := 0, 0
 		for i, begin := range windows[ref] {
-			if i > 0 && begin >= s.since().Unix() && windows[ref][i-1] >= s.since().Unix() && begin-windows[ref][i-1] != int64(sequencePeriod/time.Second) {
+			if i > 0 && begin >= s.since.Unix() && windows[ref][i-1] >= s.since.Unix() && begin-windows[ref][i-1] != int64(sequencePeriod/time.Second) {
 				s.Fatalf("the ledger of scope %s has a hole before %s", state.Scope.ID, time.Unix(begin, 0).UTC())
 			}
 			switch s.ledger[windowAt{ref, begin}].state {
@@ -864,19 +895,7 @@ func (s *sequence) end(t *rapid.T) {
 	s.idle()
 	s.late(t)
 	s.must(s.s.AdvanceTasks(s.ctx))
-	chance := chance(t)
-	for _, r := range []metering.LeaseRequest{{}, again} {
-		for {
-			leases := s.lease(r)
-			if len(leases) == 0 {
-				break
-			}
-			for _, l := range leases {
-				s.ledger = s.readLedger()
-				s.commitLease(s.s, l, chance, false)
-			}
-		}
-	}
+	s.catchUp(t)
 	s.advance(t)
 	s.check(t)
 	s.equal("tasks that run", s.count("SELECT count(*) FROM tasks WHERE state = 'running'"), 0)
