@@ -26,7 +26,7 @@ test: ## Run all tests; as root or with CI=true it first installs the Debian pac
 nightly: ## Run the long form of the tests of failures: 1,000 kills per database, long random sequences
 	@.ci/packages
 	RATEBOOK_NIGHTLY=1 go test -timeout 6h -v -run 'TestCrash|TestStalledWorkers|TestDatabaseRestart|TestMostlyFaultySource|TestFullDisk|TestTaskCrash' ./e2e
-	RATEBOOK_NIGHTLY=1 go test -timeout 3h -rapid.checks 2000 -run 'Random|Conformance|SQLite|Postgres' ./store
+	go test -timeout 6h -v -rapid.checks 2000 -run TestRandomSequences ./store
 
 bench: ## Measure what docs/performance.md states
 	@.ci/packages

@@ -152,8 +152,12 @@ func (c *settingsShow) Run(r *run) error {
 		}
 		kept := &settings.Retention
 		lines := []struct{ name, value string }{
-			{"period", store.DurationText(settings.Period)}, {"scope_key", settings.ScopeKey}, {"timezone", settings.Zone.String()}, {"currency", settings.Currency},
-			{"keep_charges", kept.Charges.String()}, {"keep_rollups", kept.Rollups.String()},
+			{"period", store.DurationText(settings.Period)},
+			{"scope_key", settings.ScopeKey},
+			{"timezone", settings.Zone.String()},
+			{"currency", settings.Currency},
+			{"keep_charges", kept.Charges.String()},
+			{"keep_rollups", kept.Rollups.String()},
 		}
 		for _, l := range lines {
 			fmt.Fprintf(r.Out, "%-12s  %s\n", l.name, l.value)

@@ -129,7 +129,7 @@ type processCommand struct {
 	Scope []string `placeholder:"ID" help:"Only this scope. Repeatable."`
 }
 
-// Run discovers, plans, tries every due window once and prints the summary.
+// Run discovers, plans, computes the dry runs that wait, tries every due window once, drops what is old, and prints the summary.
 func (c *processCommand) Run(r *run) error {
 	e, err := c.engine(r, "process")
 	if err != nil {
@@ -159,13 +159,23 @@ func (c *processCommand) Run(r *run) error {
 	if err != nil {
 		return err
 	}
+	previews := e.processor.Previews(r.ctx)
+	if previews != nil {
+		r.log.Error("dry runs could not be computed; going on with the windows that are due", "error", previews)
+	}
 	sum, err := e.processor.Process(r.ctx, work)
 	if err != nil {
 		return err
 	}
+	retention := jobs.Retain(r.ctx, e.store, time.Now(), r.log)
+	if retention != nil {
+		r.log.Error("what is older than it is to be kept could not be dropped", "error", retention)
+	}
 	sum.Scopes, sum.Planned, sum.Currency, sum.Took = added, planned, e.settings.Currency, time.Since(began).Milliseconds()
-	if discovery != nil {
-		sum.Errors[discovery.Error()]++
+	for _, err := range [...]error{discovery, previews, retention} {
+		if err != nil {
+			sum.Errors[err.Error()]++
+		}
 	}
 	out := json.NewEncoder(r.Out)
 	out.SetIndent("", "  ")
@@ -175,6 +185,12 @@ func (c *processCommand) Run(r *run) error {
 	}
 	if discovery != nil {
 		return fault.Wrap(fault.Unavailable, discovery, "discovery failed")
+	}
+	if previews != nil {
+		return fault.Wrap(fault.Unavailable, previews, "dry runs could not be computed")
+	}
+	if retention != nil {
+		return fault.Wrap(fault.Unavailable, retention, "what is older than it is to be kept could not be dropped")
 	}
 	// asked of the ledger, for others may have tried them
 	failed, err := e.store.CountFailed(r.ctx, metering.LeaseRequest{Only: c.Scope, Until: work.Until})

@@ -90,13 +90,14 @@ func (e *engine) sourceNames() (names []string) {
 	return names
 }
 
-// jobs is what serve does by itself. Without a source it leaves windows to processes that have one.
+// jobs is what serve does by itself. Without a source it leaves windows, and dry runs that collect, to processes that have one.
 func (e *engine) jobs(r *run) []jobs.Job {
 	retain := jobs.Job{Name: "drop old charges", Every: retainEvery, Run: func(ctx context.Context) error {
 		return jobs.Retain(ctx, e.store, time.Now(), r.log)
 	}}
+	previews := jobs.Job{Name: "compute dry runs", Every: previewEvery, Run: e.processor.Previews}
 	if len(e.sources) == 0 {
-		return []jobs.Job{retain}
+		return []jobs.Job{previews, retain}
 	}
 	var mu sync.Mutex // discovery and planning are jobs of their own, and both end in planned windows
 	var discovered time.Time
@@ -131,7 +132,7 @@ func (e *engine) jobs(r *run) []jobs.Job {
 			}
 			return err
 		}},
-		{Name: "compute dry runs", Every: previewEvery, Run: e.processor.Previews},
+		previews,
 		retain,
 	}
 }

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"ratebook/e2e/testserver"
+	"ratebook/jobs"
 )
 
 // output collects what a running program writes.
@@ -350,4 +351,15 @@ func TestServeStops(t *testing.T) { // not parallel: it counts goroutines
 	}
 	stacks := make([]byte, 1<<20)
 	t.Errorf("%d goroutines, before it were %d\n%s", now, before, stacks[:runtime.Stack(stacks, true)])
+}
+
+// TestJobsWithoutSource lets serve compute dry runs that need no source.
+func TestJobsWithoutSource(t *testing.T) {
+	var names []string
+	for _, job := range (&engine{processor: new(jobs.Processor)}).jobs(new(run)) {
+		names = append(names, job.Name)
+	}
+	if got := strings.Join(names, ", "); got != "compute dry runs, drop old charges" {
+		t.Errorf("it does: %s", got)
+	}
 }

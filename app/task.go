@@ -4,9 +4,12 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"text/tabwriter"
 	"time"
 
+	"ratebook/collect/prometheus"
+	"ratebook/fault"
 	"ratebook/jobs"
 	"ratebook/metering"
 	"ratebook/period"
@@ -61,33 +64,62 @@ func (c *taskFlags) create(r *run, kind metering.TaskKind, asItWas bool) error {
 		if n.Range, err = flagRange(c.Begin, c.End, settings.Zone); err != nil {
 			return err
 		}
+		if !c.DryRun {
+			id, err := s.CreateTask(ctx, n)
+			if err == nil {
+				fmt.Fprintf(r.Out, "Task %d is due; serve or the next process does it.\n", id)
+			}
+			return err
+		}
+		p := &jobs.Processor{Ledger: s, Catalog: s, Tasks: s, Archive: s, Zone: settings.Zone, Holder: holder("task"), Workers: 1, Lease: 30 * time.Second, Log: r.log}
+		if kind != metering.Rerate {
+			src, err := c.asked(ctx, r, s, settings)
+			if err != nil {
+				return err
+			}
+			if client, ok := src.Collector.(*prometheus.Collector); ok {
+				defer client.Client.Close()
+			}
+			p.Sources = []jobs.Source{src}
+		}
 		id, err := s.CreateTask(ctx, n)
 		if err != nil {
 			return err
 		}
-		if !c.DryRun {
-			fmt.Fprintf(r.Out, "Task %d is due; serve or the next process does it.\n", id)
-			return nil
-		}
-		return c.preview(ctx, r, s, settings, id)
+		return preview(ctx, r, s, p, settings, id)
 	})
+}
+
+// asked returns the source that the flags define, if a dry run can collect all of the scopes again from it.
+func (c *taskFlags) asked(ctx context.Context, r *run, s *store.Store, settings *metering.Settings) (src jobs.Source, err error) {
+	src, ok, err := c.source(r, s, settings)
+	if err != nil {
+		return src, err
+	}
+	if !ok {
+		return src, fault.New(fault.Invalid, "the dry run of a reprocess collects, and there is no source; set --prometheus-url, or make the task on the page, where serve computes it")
+	}
+	scopes, err := s.Scopes(ctx)
+	if err != nil {
+		return src, err
+	}
+	for _, scope := range scopes {
+		chosen := c.AllScopes && scope.Active || slices.Contains(c.Scope, scope.ID)
+		if chosen && scope.Source.Name != src.Name {
+			return src, fault.New(fault.Invalid, "scope %q is of source %s, and the dry run can ask source %s only; make the task on the page, where serve computes it",
+				scope.ID, scope.Source.Name, src.Name)
+		}
+	}
+	return src, nil
 }
 
 // previewPoll is how often to look whether another process has computed a dry run.
 const previewPoll = 200 * time.Millisecond
 
 // preview computes a task's dry run, beside a serve that may do the same, and prints it.
-func (c *taskFlags) preview(ctx context.Context, r *run, s *store.Store, settings *metering.Settings, id int64) error {
-	p := &jobs.Processor{Ledger: s, Catalog: s, Tasks: s, Archive: s, Zone: settings.Zone, Holder: holder("task"), Workers: 1, Lease: 30 * time.Second, Log: r.log}
-	src, ok, err := c.source(r, s, settings)
-	if err != nil {
-		return err
-	}
-	if ok {
-		p.Sources = []jobs.Source{src}
-	}
+func preview(ctx context.Context, r *run, s *store.Store, p *jobs.Processor, settings *metering.Settings, id int64) error {
 	for {
-		if err := p.Previews(ctx); err != nil {
+		if err := p.Preview(ctx, id); err != nil {
 			return err
 		}
 		t, err := s.Task(ctx, id)
@@ -96,6 +128,9 @@ func (c *taskFlags) preview(ctx context.Context, r *run, s *store.Store, setting
 		}
 		if t.State != metering.Previewing {
 			return printTask(ctx, r.Out, s, t, settings)
+		}
+		if t.Error != "" {
+			return fault.New(fault.Unavailable, "the dry run of task %d waits for its source: %s; serve or the next process computes it, and `ratebook task show %d` prints it", id, t.Error, id)
 		}
 		select {
 		case <-ctx.Done():
@@ -185,7 +220,7 @@ func printTask(ctx context.Context, out io.Writer, s *store.Store, t *metering.T
 	}
 	fmt.Fprintf(out, "\nby %s: %s\n", t.Author, t.Reason)
 	if t.Error != "" {
-		fmt.Fprintf(out, "stopped: %s\n", t.Error)
+		fmt.Fprintf(out, "the dry run waits and is tried again: %s\n", t.Error)
 	}
 	if t.Failing > 0 {
 		fmt.Fprintf(out, "failing: %s, which will be tried again; the first: %s\n", count(t.Failing, "window"), t.Failure)
@@ -196,6 +231,9 @@ func printTask(ctx context.Context, out io.Writer, s *store.Store, t *metering.T
 		change, would = t.Preview, "would change"
 	}
 	fmt.Fprintf(out, "%s: %s to %s, a difference of %s %s\n", would, change.Before, change.After, change.After.Sub(change.Before), settings.Currency)
+	if preview && t.Missing > 0 {
+		fmt.Fprintf(out, "not in it: %s that could not be computed; the first: %s\n", count(t.Missing, "window"), t.Because)
+	}
 	differences, err := s.TaskDifferences(ctx, t.ID, preview)
 	if err != nil {
 		return err

@@ -15,7 +15,7 @@ import (
 type windowCommand struct {
 	List    windowList    `cmd:"" help:"List windows, by default those that failed."`
 	Retry   windowRetry   `cmd:"" help:"Try failed windows again without waiting for their next turn."`
-	Waive   windowWaive   `cmd:"" help:"Decide that due and failed windows won't be collected."`
+	Waive   windowWaive   `cmd:"" help:"Decide that due and failed windows won't be collected, and that windows that can't be done again stay as they are."`
 	Unwaive windowUnwaive `cmd:"" help:"Take waivers back: the windows are due again."`
 	Accept  windowAccept  `cmd:"" help:"Accept that metrics had no samples in failed windows: they are collected without."`
 }
@@ -147,7 +147,7 @@ type windowWaive struct {
 func (c *windowWaive) Run(r *run) error {
 	return c.selected(r, func(ctx context.Context, s *store.Store, _ *time.Location, sel metering.WindowSelection) error {
 		n, err := s.WaiveWindows(ctx, sel, c.Reason, actor())
-		return r.changed(err, n, "is waived", "are waived")
+		return r.changed(err, n, "is waived, or left as it is", "are waived, or left as they are")
 	})
 }
 

@@ -6,10 +6,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -17,6 +19,8 @@ import (
 	"time"
 
 	"ratebook/e2e/testserver"
+	"ratebook/metering"
+	"ratebook/store"
 )
 
 // The benchmark's world: 200 scopes x 100 resources x 4 metrics x 24 h, a sample every 15 minutes.
@@ -35,10 +39,8 @@ func TestBenchProcess(t *testing.T) {
 	if os.Getenv("RATEBOOK_BENCH") == "" {
 		t.Skip("a benchmark; set RATEBOOK_BENCH=1")
 	}
-	program := binary(t)
 	source := testserver.Prometheus(t, benchSamples())
-	db := &database{url: testserver.PostgresServer(t, "fsync=on", "synchronous_commit=on", "full_page_writes=on",
-		"shared_buffers=2GB", "max_wal_size=8GB", "checkpoint_timeout=15min").Create(t, "bench")}
+	db := durable(t)
 
 	metrics := "metrics:\n"
 	rules := "services:\n"
@@ -49,35 +51,12 @@ func TestBenchProcess(t *testing.T) {
 			rules += fmt.Sprintf("          - {value: m1.flavor%d, cost: \"0.0%d\"}\n", f, f+1)
 		}
 	}
-	run := func(args ...string) (out string, took time.Duration, most int) {
-		t.Helper()
-		cmd := exec.CommandContext(t.Context(), program, args...)
-		cmd.Env = append(os.Environ(), "RATEBOOK_DATABASE_URL="+db.url)
-		var stdout bytes.Buffer
-		cmd.Stdout, cmd.Stderr = &stdout, os.Stderr
-		began := time.Now()
-		must(t, cmd.Start())
-		exited := make(chan error, 1)
-		go func() { exited <- cmd.Wait() }()
-		for poll := time.NewTicker(20 * time.Millisecond); ; {
-			select {
-			case err := <-exited:
-				poll.Stop()
-				if err != nil {
-					t.Fatalf("ratebook %s: %v\n%s", strings.Join(args, " "), err, stdout.String())
-				}
-				return stdout.String(), time.Since(began), most
-			case <-poll.C: // the system's own count of a child includes what the parent had when it forked
-				most = max(most, memory(cmd.Process.Pid))
-			}
-		}
-	}
-	run("migrate", "up")
-	run("import", "metrics", write(t, "metrics.yml", metrics))
-	run("import", "rules", write(t, "rules.yml", rules))
+	db.run(t, "migrate", "up")
+	db.run(t, "import", "metrics", write(t, "metrics.yml", metrics))
+	db.run(t, "import", "rules", write(t, "rules.yml", rules))
 	day := benchBegin.Format(time.DateOnly)
 	next := benchBegin.AddDate(0, 0, 1).Format(time.DateOnly)
-	out, took, most := run("process", "--prometheus-url", source.URL, "--start", day, "--until", next)
+	out, took, most := db.watch(t, "process", "--prometheus-url", source.URL, "--start", day, "--until", next)
 	var sum struct{ Done, Points int }
 	if err := json.Unmarshal([]byte(out), &sum); err != nil {
 		t.Fatal(err)
@@ -88,7 +67,7 @@ func TestBenchProcess(t *testing.T) {
 	t.Logf("process: %d windows, %d points in %.1f s, %.0f points/s, %d MB at most; CloudKitty 17: 189 s, so %.0f times faster",
 		sum.Done, sum.Points, took.Seconds(), float64(sum.Points)/took.Seconds(), most, 189/took.Seconds())
 	for _, group := range []string{"metric", "scope", "flavor", "id"} {
-		_, took, _ := run("export", "report", "--begin", day, "--end", next, "--group-by", group)
+		_, took, _ := db.watch(t, "export", "report", "--begin", day, "--end", next, "--group-by", group)
 		t.Logf("export report by %s, a process of its own: %d ms", group, took.Milliseconds())
 	}
 
@@ -138,6 +117,143 @@ func TestBenchProcess(t *testing.T) {
 	}
 	slices.Sort(beside)
 	t.Logf("a page meanwhile: %d ms in the middle, %d ms at most, of %d", beside[len(beside)/2].Milliseconds(), beside[len(beside)-1].Milliseconds(), len(beside))
+}
+
+// durable is a database of a PostgreSQL server that is set up as in earnest.
+func durable(t *testing.T) *database {
+	return &database{url: testserver.PostgresServer(t, "fsync=on", "synchronous_commit=on", "full_page_writes=on",
+		"shared_buffers=2GB", "max_wal_size=8GB", "checkpoint_timeout=15min").Create(t, "bench")}
+}
+
+// watch runs the program, which must succeed, and returns what it printed, how long it took, and the most memory it had, in MB.
+func (db *database) watch(t *testing.T, args ...string) (out string, took time.Duration, most int) {
+	t.Helper()
+	cmd := db.command(t, args...)
+	var stdout bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, os.Stderr
+	began := time.Now()
+	must(t, cmd.Start())
+	exited := make(chan error, 1)
+	go func() { exited <- cmd.Wait() }()
+	for poll := time.NewTicker(20 * time.Millisecond); ; {
+		select {
+		case err := <-exited:
+			poll.Stop()
+			if err != nil {
+				t.Fatalf("ratebook %s: %v\n%s", strings.Join(args, " "), err, stdout.String())
+			}
+			return stdout.String(), time.Since(began), most
+		case <-poll.C: // the system's own count of a child includes what the parent had when it forked
+			most = max(most, memory(cmd.Process.Pid))
+		}
+	}
+}
+
+// The many scopes of TestBenchScale, each with a point of two metrics in every window.
+const (
+	scaleScopes  = 10_000
+	scaleWindows = 24
+	scaleMemory  = 300 // MB that processing may take at most
+)
+
+// TestBenchScale measures how a backlog of many scopes is planned, leased and committed, and what it takes to find that
+// nothing is left to do.
+func TestBenchScale(t *testing.T) {
+	if os.Getenv("RATEBOOK_BENCH") == "" {
+		t.Skip("a benchmark; set RATEBOOK_BENCH=1")
+	}
+	source := manyScopes(t)
+	for _, kind := range []string{"sqlite", "postgres"} {
+		t.Run(kind, func(t *testing.T) {
+			db := kinds["sqlite"](t)
+			if kind == "postgres" {
+				db = durable(t)
+			}
+			db.run(t, "migrate", "up")
+			db.run(t, "import", "metrics", write(t, "metrics.yml", "metrics:\n  scale_cpu: {unit: core, alt_name: cpu, groupby: [id]}\n  scale_ram: {unit: GiB, alt_name: ram, groupby: [id]}\n"))
+			db.run(t, "import", "rules", write(t, "rules.yml", "services:\n  - {name: cpu, mappings: [{cost: \"0.04\"}]}\n  - {name: ram, mappings: [{cost: \"0.01\"}]}\n"))
+			end := benchBegin.Add(scaleWindows * time.Hour)
+			out, took, most := db.watch(t, "process", "--prometheus-url", source, "--start", benchBegin.Format(time.RFC3339), "--until", end.Format(time.RFC3339))
+			var sum summary
+			must(t, json.Unmarshal([]byte(out), &sum))
+			if windows := scaleScopes * scaleWindows; sum.PlannedWindows != windows || sum.Done != windows || sum.Points != 2*windows {
+				t.Errorf("of %d windows: %+v", windows, sum)
+			}
+			t.Logf("%d scopes with %d windows each in %.1f s, %.0f windows/s, %d MB at most", scaleScopes, scaleWindows, took.Seconds(), float64(sum.Done)/took.Seconds(), most)
+			if most >= scaleMemory {
+				t.Errorf("processing takes %d MB; it should be less than %d", most, scaleMemory)
+			}
+
+			s, err := store.Open(t.Context(), db.url, false, slog.New(slog.DiscardHandler))
+			must(t, err)
+			defer s.Close()
+			var ticks []time.Duration
+			for range 100 {
+				began := time.Now()
+				_, err := s.Plan(t.Context(), time.Hour, end)
+				must(t, err)
+				must(t, s.AdvanceTasks(t.Context()))
+				for _, again := range []bool{false, true} {
+					leases, err := s.Lease(t.Context(), metering.LeaseRequest{Holder: "bench", For: time.Minute, Scopes: 1000, Again: again})
+					must(t, err)
+					if len(leases) > 0 {
+						t.Fatal("there is something to do")
+					}
+				}
+				must(t, s.AdvanceTasks(t.Context()))
+				ticks = append(ticks, time.Since(began))
+			}
+			slices.Sort(ticks)
+			t.Logf("a tick with nothing due: %.1f ms in the middle, %.1f ms at most", ms(ticks[len(ticks)/2]), ms(ticks[len(ticks)-1]))
+		})
+	}
+}
+
+func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
+
+// manyScopes answers as a Prometheus would in which each of many scopes has one constant series of every metric.
+func manyScopes(t *testing.T) (url string) {
+	mux := http.NewServeMux()
+	var all []string
+	for i := range scaleScopes {
+		all = append(all, fmt.Sprintf("7f3a0000-0000-0000-0000-%012d", i))
+	}
+	answer := func(w http.ResponseWriter, data any) {
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(map[string]any{"status": "success", "data": data})
+	}
+	mux.HandleFunc("/api/v1/label/project_id/values", func(w http.ResponseWriter, _ *http.Request) { answer(w, all) })
+	mux.HandleFunc("/api/v1/status/buildinfo", func(w http.ResponseWriter, _ *http.Request) { answer(w, map[string]string{"version": "2.42.0"}) })
+	selector := regexp.MustCompile(`project_id=~?"(.*?)"`)
+	mux.HandleFunc("/api/v1/query_range", func(w http.ResponseWriter, r *http.Request) {
+		wanted := selector.FindStringSubmatch(r.FormValue("query"))
+		begin, _ := strconv.ParseInt(r.FormValue("start"), 10, 64)
+		last, _ := strconv.ParseInt(r.FormValue("end"), 10, 64)
+		step, _ := strconv.ParseInt(r.FormValue("step"), 10, 64)
+		if wanted == nil || step == 0 {
+			http.Error(w, "not understood", http.StatusBadRequest)
+			return
+		}
+		var values []string
+		for at := begin; at <= last; at += step {
+			values = append(values, fmt.Sprintf(`[%d,"2"]`, at))
+		}
+		constant := strings.Join(values, ",")
+		var b bytes.Buffer
+		w.Header().Set("Content-Type", "application/json")
+		b.WriteString(`{"status":"success","data":{"resultType":"matrix","result":[`)
+		for i, id := range strings.Split(wanted[1], "|") {
+			if i > 0 {
+				b.WriteByte(',')
+			}
+			fmt.Fprintf(&b, `{"metric":{"project_id":%q,"id":"vm-%s"},"values":[%s]}`, id, id, constant)
+		}
+		b.WriteString(`]}}`)
+		_, _ = b.WriteTo(w)
+	})
+	server := httptest.NewServer(mux)
+	t.Cleanup(server.Close)
+	return server.URL
 }
 
 // TestBenchDemo measures the pages of the demo.

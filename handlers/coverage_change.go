@@ -97,16 +97,20 @@ func (h *Coverage) AskWaive(c echo.Context) error {
 	return h.ask(c, http.StatusOK, sel, &pages.WindowsAsk{WindowFields: f})
 }
 
-// Waive gives up due and failed windows.
+// Waive gives up due and failed windows, and leaves those as they are that were done and can't be done again.
 func (h *Coverage) Waive(c echo.Context) error {
 	sel, v, status, err := h.reasoned(c)
 	if err != nil {
 		return err
 	}
+	v.Leave = c.FormValue("leave") != ""
 	if status != 0 {
 		return h.ask(c, status, sel, v)
 	}
 	n, err := h.changes.WaiveWindows(c.Request().Context(), sel, v.Reason, web.Actor(c))
+	if v.Leave {
+		return done(c, v.Back, n, err, "is left as it is, with its charges.", "are left as they are, with their charges.", "The window was done again, or is not failing any more; nothing was changed.")
+	}
 	return done(c, v.Back, n, err, "is waived; it can be taken back.", "are waived; that can be taken back.",
 		"No window was due or failed any more; nothing was waived.")
 }
@@ -149,15 +153,20 @@ func (h *Coverage) reasoned(c echo.Context) (sel metering.WindowSelection, v *pa
 func (h *Coverage) ask(c echo.Context, status int, sel metering.WindowSelection, v *pages.WindowsAsk) error {
 	ctx := c.Request().Context()
 	v.Zone, v.Range = h.cal.Zone, format.Range(sel.Range.Begin, sel.Range.End, h.cal.Zone)
-	if err := h.countOpen(ctx, sel, v); err != nil {
-		return err
+	if !v.Leave {
+		if err := h.countOpen(ctx, sel, v); err != nil {
+			return err
+		}
 	}
 	page := layout.Page{
 		Title: "Waive windows", Area: layout.Processing, Aside: "times in " + h.cal.Zone.String(),
 		Crumbs: []layout.Crumb{{Label: "Processing", Path: "/processing"}, {Label: "Coverage", Path: "/processing/coverage"}},
 	}
-	if v.Accept {
+	switch {
+	case v.Accept:
 		page.Title = "Accept that there is no usage"
+	case v.Leave:
+		page.Title = "Leave the window as it is"
 	}
 	return web.Page(c, status, page, pages.WindowsAskPage(v))
 }

@@ -513,6 +513,17 @@ func TestWindowForms(t *testing.T) {
 	if p.says("Accept that there is no usage", "1 failed window").status != 422 {
 		t.Errorf("%d", p.status)
 	}
+	left := with("leave", "1")
+	s.book.done, s.book.changed = nil, 1
+	p, to := s.do(http.MethodPost, "/processing/windows/waive", left)
+	if p.status != 303 || to != "/processing/coverage" || len(s.book.done) != 1 {
+		t.Errorf("%d to %s, %q", p.status, to, s.book.done)
+	}
+	left.Set("reason", " ")
+	p, _ = s.do(http.MethodPost, "/processing/windows/waive", left)
+	if p.says("Leave the window as it is", "It keeps the charges it has", "Say why").status != 422 || p.Find(`input[name="leave"][value="1"]`).Length() != 1 {
+		t.Errorf("%d", p.status)
+	}
 	for _, method := range []string{"ScopeStates", "OpenWindows"} {
 		s.book.broken = map[string]error{method: fault.New(fault.Unavailable, "gone")}
 		if p := s.get("/processing/windows/waive?scope=1&begin=2026-11-01&end=2026-12-01"); p.status != 503 {
@@ -617,8 +628,8 @@ func TestWindow(t *testing.T) {
 		{metering.Failed, []func(*metering.WindowDetail){absent, func(w *metering.WindowDetail) { w.Accepted = true }}, "retry waive", "Absence accepted"},
 		{metering.Waived, []func(*metering.WindowDetail){func(w *metering.WindowDetail) { w.WaivedBy, w.WaivedFor = "bob", "lost <data>" }}, "unwaive", "lost <data>"},
 		{metering.Empty, nil, "", "the scope had no usage"},
-		{metering.Empty, []func(*metering.WindowDetail){noAnswer, func(w *metering.WindowDetail) { w.Task = &task }}, "retry", "doing it again failed"},
-		{metering.Done, []func(*metering.WindowDetail){next, noAnswer, func(w *metering.WindowDetail) { w.Task = &task }}, "retry", "task 9"},
+		{metering.Empty, []func(*metering.WindowDetail){noAnswer, func(w *metering.WindowDetail) { w.Task = &task }}, "retry waive", "It keeps the charges it has"},
+		{metering.Done, []func(*metering.WindowDetail){next, noAnswer, func(w *metering.WindowDetail) { w.Task = &task }}, "retry waive", "task 9"},
 		{metering.Done, []func(*metering.WindowDetail){func(w *metering.WindowDetail) { w.Task = new(int64) }}, "", "its re-check for late usage"},
 	} {
 		begin := fmt.Sprintf("2026-11-15 %02d:00", i)

@@ -15,7 +15,7 @@ import (
 type ProcessingStore interface {
 	scopeStates
 	StateCounts(ctx context.Context, r period.Range) ([metering.Empty + 1]int, error)
-	Tasks(ctx context.Context, limit, offset int) ([]metering.Task, int, error)
+	OpenTasks(ctx context.Context) ([]metering.Task, error)
 }
 
 // Jobs are the recurring jobs of this process.

@@ -21,10 +21,7 @@ import (
 	"ratebook/web"
 )
 
-const (
-	mostBehind = 15 // scopes that the page shows
-	mostTasks  = 50 // of the newest, those that run are shown
-)
+const mostBehind = 15 // scopes that the page shows
 
 // Show is the page. Each of its parts is read, and can fail, on its own.
 func (h *Processing) Show(c echo.Context) error {
@@ -154,7 +151,7 @@ func (h *Processing) behind(v *pages.ProcessingOverview, states []metering.Scope
 
 // running returns the tasks that go on by themselves.
 func (h *Processing) running(ctx context.Context) ([]metering.Task, error) {
-	tasks, _, err := h.store.Tasks(ctx, mostTasks, 0)
+	tasks, err := h.store.OpenTasks(ctx)
 	if err != nil {
 		return nil, err
 	}

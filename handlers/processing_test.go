@@ -34,8 +34,8 @@ func (s *processingStore) StateCounts(_ context.Context, r period.Range) ([meter
 	return s.counts, s.ask("StateCounts")
 }
 
-func (s *processingStore) Tasks(_ context.Context, limit, _ int) ([]metering.Task, int, error) {
-	return s.tasks[:min(limit, len(s.tasks))], len(s.tasks), s.ask("Tasks")
+func (s *processingStore) OpenTasks(context.Context) ([]metering.Task, error) {
+	return s.tasks, s.ask("OpenTasks")
 }
 
 // jobList are jobs that only say so.
@@ -253,7 +253,7 @@ func TestProcessingFails(t *testing.T) {
 	for method, c := range map[string][2]string{
 		"ScopeStates": {"The state of processing can't be read", "7,152 done"},
 		"StateCounts": {"The windows can't be counted", "All 3 scopes are up to date"},
-		"Tasks":       {"The tasks can't be read", "7,152 done"},
+		"OpenTasks":   {"The tasks can't be read", "7,152 done"},
 	} {
 		s := newProcessingSite(t)
 		s.processing.counts[metering.Done] = 7152
@@ -293,7 +293,7 @@ func TestProcessingEvents(t *testing.T) {
 			t.Errorf("%s make no difference", what)
 		}
 	}
-	s.store.broken = map[string]error{"Tasks": errors.New("gone")}
+	s.store.broken = map[string]error{"OpenTasks": errors.New("gone")}
 	s.now = s.now.Add(processingAge)
 	if _, err := h.version(t.Context()); err == nil {
 		t.Error("no error")

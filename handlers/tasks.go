@@ -22,7 +22,7 @@ import (
 // TaskReader knows the tasks, and what they change.
 type TaskReader interface {
 	Task(ctx context.Context, id int64) (*metering.Task, error)
-	Tasks(ctx context.Context, limit, offset int) ([]metering.Task, int, error)
+	FilterTasks(ctx context.Context, f metering.TaskFilter, limit, offset int) ([]metering.Task, int, error)
 	TaskDifferences(ctx context.Context, id int64, preview bool) ([]metering.TaskDifference, error)
 	TaskLosses(ctx context.Context, id int64, limit int) ([]metering.LostPrice, int, error)
 }

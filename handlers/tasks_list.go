@@ -16,10 +16,7 @@ import (
 	"ratebook/web"
 )
 
-const (
-	tasksPerPage = 50
-	tasksLooked  = 2_000 // the most that are looked through to narrow the list
-)
+const tasksPerPage = 50
 
 // tasksAsked is the state of the list, which is its address.
 type tasksAsked struct {
@@ -62,15 +59,17 @@ func (a tasksAsked) path() string {
 	return tasksPath + "?" + q.Encode()
 }
 
-// keeps reports whether the list, narrowed, has the task.
-func (a tasksAsked) keeps(t *metering.Task) bool {
-	switch {
-	case a.kind != "" && string(t.Kind) != a.kind:
-		return false
-	case a.state == openTasks:
-		return t.State != metering.Cancelled && t.State != metering.Finished
+// filter selects the tasks of the list.
+func (a tasksAsked) filter() metering.TaskFilter {
+	f := metering.TaskFilter{Kind: metering.TaskKind(a.kind)}
+	switch a.state {
+	case "":
+	case openTasks:
+		f.States = []metering.TaskState{metering.Previewing, metering.Previewed, metering.Running}
+	default:
+		f.States = []metering.TaskState{metering.TaskState(a.state)}
 	}
-	return a.state == "" || string(t.State) == a.state
+	return f
 }
 
 // List is the list of tasks, the newest first.
@@ -93,34 +92,14 @@ func (h *Tasks) List(c echo.Context) error {
 
 // listed fills in the tasks of a page. After the last page comes the last.
 func (h *Tasks) listed(ctx context.Context, v *pages.TaskList, asked *tasksAsked) (err error) {
-	if asked.state == "" && asked.kind == "" {
-		v.Rows, v.All, err = h.tasks.Tasks(ctx, tasksPerPage, (min(asked.page, 1_000_000)-1)*tasksPerPage)
-		if last := max(1, (v.All+tasksPerPage-1)/tasksPerPage); err == nil && asked.page > last {
-			asked.page = last
-			v.Rows, v.All, err = h.tasks.Tasks(ctx, tasksPerPage, (last-1)*tasksPerPage)
-		}
-		v.Matching = v.All
-		return err
+	filter := asked.filter()
+	v.Rows, v.Matching, err = h.tasks.FilterTasks(ctx, filter, tasksPerPage, (min(asked.page, 1_000_000)-1)*tasksPerPage)
+	if last := max(1, (v.Matching+tasksPerPage-1)/tasksPerPage); err == nil && asked.page > last {
+		asked.page = last
+		v.Rows, v.Matching, err = h.tasks.FilterTasks(ctx, filter, tasksPerPage, (last-1)*tasksPerPage)
 	}
-	var matching []metering.Task
-	for v.Looked < tasksLooked {
-		some, all, err := h.tasks.Tasks(ctx, 10*tasksPerPage, v.Looked)
-		if err != nil {
-			return err
-		}
-		v.All = all
-		for i := range some {
-			if asked.keeps(&some[i]) {
-				matching = append(matching, some[i])
-			}
-		}
-		if v.Looked += len(some); len(some) == 0 || v.Looked >= all {
-			break
-		}
+	if v.All = v.Matching; err == nil && (asked.state != "" || asked.kind != "") {
+		_, v.All, err = h.tasks.FilterTasks(ctx, metering.TaskFilter{}, 0, 0)
 	}
-	v.Matching = len(matching)
-	asked.page = min(asked.page, max(1, (len(matching)+tasksPerPage-1)/tasksPerPage))
-	first := (asked.page - 1) * tasksPerPage
-	v.Rows = matching[first:min(len(matching), first+tasksPerPage)]
-	return nil
+	return err
 }

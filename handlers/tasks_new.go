@@ -211,14 +211,18 @@ type taskPreset struct {
 }
 
 // taskPresets returns the ranges that are often meant, of whole windows. Only windows that are processed can be done again, so
-// the month so far ends where all of the scopes are, unless one of them is stuck before the month.
+// the month so far ends where all of the scopes are; of one that is stuck before the month, where its windows end.
 func (h *Tasks) taskPresets(scopes []*metering.ScopeState) []taskPreset {
 	month := h.cal.month()
 	before := h.cal.monthBefore(month)
 	begin, end := h.firstFrom(month.Begin), h.cal.horizon()
 	for _, s := range scopes {
-		if s.ProcessedTo.Before(end) && s.ProcessedTo.After(begin) {
-			end = s.ProcessedTo
+		to := s.ProcessedTo
+		if !to.After(begin) {
+			to = s.PlannedTo
+		}
+		if to.Before(end) && to.After(begin) {
+			end = to
 		}
 	}
 	return []taskPreset{

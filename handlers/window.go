@@ -181,6 +181,7 @@ func (h *Coverage) windowActions(v *pages.Window, w *metering.WindowDetail) *pag
 	return &pages.WindowActions{
 		WindowFields: windowFields(strconv.FormatInt(w.Window.Scope, 10), r, windowPath(w.Window.Scope, w.Begin)),
 		Retry:        w.State == metering.Failed || v.Known && w.Task != nil && w.Error != "", Waive: open, Unwaive: w.State == metering.Waived,
+		Leave:  v.Known && w.Task != nil && w.Error != "",
 		Accept: w.State == metering.Failed && !w.Accepted && strings.Contains(w.Error, lacksSamples),
 	}
 }

@@ -3,6 +3,7 @@ package jobs
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 
 	"ratebook/fault"
@@ -63,6 +64,7 @@ func stored(charges []metering.Usage) []metering.Usage {
 func (a *attempt) settle() {
 	would := changed(a.before, a.Usage)
 	failed := outcomes(a.Failed)
+	maps.DeleteFunc(would, func(w place, _ bool) bool { return failed[w] })
 	for _, scope := range a.Scopes {
 		for i := range a.Run.Count {
 			if w := (place{scope.Ref, i}); !would[w] && !failed[w] {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -214,6 +215,83 @@ func TestDueFirst(t *testing.T) {
 		}
 		if advanced := p.Tasks.(*tasks).advanced; advanced != 2 {
 			t.Errorf("tasks advanced %d times, want before and after", advanced)
+		}
+	})
+}
+
+// marker marks some scopes of a task at a time, and takes two seconds for it.
+type marker struct {
+	tasks
+	book   *book
+	task   *metering.Task
+	most   int
+	err    error
+	missed int // calls while another one was marking
+	mu     sync.Mutex
+}
+
+func (m *marker) AdvanceTasks(context.Context) error {
+	if !m.mu.TryLock() {
+		m.missed++
+		return nil
+	}
+	defer m.mu.Unlock()
+	m.advanced++
+	if m.err != nil && m.advanced > 1 {
+		return m.err
+	}
+	n := min(m.most, m.book.waiting)
+	if n > 0 {
+		<-time.After(2 * time.Second)
+	}
+	m.book.again(m.task, n, 2)
+	m.book.mu.Lock()
+	defer m.book.mu.Unlock()
+	m.book.waiting -= n
+	return nil
+}
+
+// TestAllOfTasks has a task whose windows are marked part by part: process ends when all are done, and has not asked for more
+// all the time. If the rest can't be marked it says so.
+func TestAllOfTasks(t *testing.T) {
+	broken := errors.New("tasks have no such column")
+	for _, fails := range []error{nil, broken} {
+		synctest.Test(t, func(t *testing.T) {
+			b := newBook(t, 5, 2)
+			b.waiting = 100
+			m := &marker{book: b, task: &metering.Task{ID: 5, Kind: metering.Rerate}, most: 10, err: fails}
+			p := processor(b, one)
+			p.Workers, p.Tasks, p.Patience = 4, m, time.Minute
+			began := time.Now()
+			_, err := p.Process(t.Context(), Work{Once: true})
+			took, want := time.Since(began), 200
+			if fails != nil {
+				want = 20
+			}
+			if !errors.Is(err, fails) || b.count(metering.Done) != 10 || b.countOf(m.task, metering.Done) != want {
+				t.Errorf("error %v, %d windows done for the first time, %d again", err, b.count(metering.Done), b.countOf(m.task, metering.Done))
+			}
+			if m.missed > 0 || m.advanced > 15 || took > 30*time.Second {
+				t.Errorf("it took %s and advanced tasks %d times, of which %d at once", took, m.advanced, m.missed)
+			}
+		})
+	}
+}
+
+// TestTasksGoOn has work for an hour on schedule, beside which tasks are marked every few seconds.
+func TestTasksGoOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBook(t, 0, 0)
+		b.most = 1
+		task := &metering.Task{ID: 5, Kind: metering.Rerate}
+		b.again(task, 600, 1)
+		p := processor(b, one)
+		rerating(p, 6*time.Second)
+		if _, err := p.Process(t.Context(), Work{}); err != nil {
+			t.Fatal(err)
+		}
+		if n := p.Tasks.(*tasks).advanced; n < 500 || n > 800 {
+			t.Errorf("tasks advanced %d times in an hour", n)
 		}
 	})
 }

@@ -19,6 +19,8 @@ type book struct {
 	pages   []*page
 	tokens  int64
 	commits int
+	most    int // leases at a time, unless zero
+	waiting int // scopes of tasks whose windows are not marked yet
 
 	fail func(method string) error // asked before each call
 	torn bool                      // commits are carried out, and then they fail with the same
@@ -27,6 +29,7 @@ type book struct {
 // page is a scope's.
 type page struct {
 	scope *metering.Scope
+	task  *metering.Task // that its windows wait for; nil: they are done for the first time
 	rows  []row
 	token int64
 	until time.Time
@@ -80,10 +83,13 @@ func (r *row) open(q *metering.LeaseRequest) bool {
 func (b *book) Lease(_ context.Context, q metering.LeaseRequest) (all []metering.Lease, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if err := b.fail("lease"); err != nil || q.Again {
+	if err := b.fail("lease"); err != nil {
 		return nil, err
 	}
 	b.tokens++
+	if b.most > 0 {
+		q.Scopes = min(q.Scopes, b.most)
+	}
 	for len(all) < q.Scopes {
 		var best *page
 		var run period.Run
@@ -95,7 +101,7 @@ func (b *book) Lease(_ context.Context, q metering.LeaseRequest) (all []metering
 					break
 				}
 			}
-			if first < 0 || time.Now().Before(p.until) || best != nil && best.turn <= p.turn {
+			if !p.asked(&q) || first < 0 || time.Now().Before(p.until) || best != nil && best.turn <= p.turn {
 				continue
 			}
 			best, run = p, period.Run{Begin: begin.Add(time.Duration(first) * time.Hour), Length: time.Hour}
@@ -108,7 +114,7 @@ func (b *book) Lease(_ context.Context, q metering.LeaseRequest) (all []metering
 		}
 		best.token, best.until, best.turn = b.tokens, time.Now().Add(q.For), b.tokens
 		first := int(run.Begin.Sub(begin) / time.Hour)
-		all = append(all, metering.Lease{Token: b.tokens, Scope: best.scope, Run: run, Attempts: best.rows[first].attempts})
+		all = append(all, metering.Lease{Token: b.tokens, Scope: best.scope, Run: run, Attempts: best.rows[first].attempts, Task: best.task})
 	}
 	return all, nil
 }
@@ -144,12 +150,13 @@ func (b *book) Release(_ context.Context, token int64, scopes []*metering.Scope)
 func (b *book) Pending(_ context.Context, q metering.LeaseRequest) (bool, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if !q.Again {
-		for _, p := range b.pages {
-			for i := range p.rows {
-				if p.rows[i].open(&q) {
-					return true, b.fail("pending")
-				}
+	if q.Again && b.waiting > 0 {
+		return true, b.fail("pending")
+	}
+	for _, p := range b.pages {
+		for i := range p.rows {
+			if p.asked(&q) && p.rows[i].open(&q) {
+				return true, b.fail("pending")
 			}
 		}
 	}
@@ -185,14 +192,39 @@ func (b *book) Commit(_ context.Context, c *metering.Batch) error {
 	return err
 }
 
-// count returns how many windows are in a state.
-func (b *book) count(state metering.State) (n int) {
+// count returns how many windows are in a state, of those that are done for the first time.
+func (b *book) count(state metering.State) int { return b.countOf(nil, state) }
+
+// countOf returns how many windows of a task are in a state.
+func (b *book) countOf(task *metering.Task, state metering.State) (n int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	for _, p := range b.pages {
 		for i := range p.rows {
-			if p.rows[i].state == state {
+			if p.task == task && p.rows[i].state == state {
 				n++
 			}
 		}
 	}
 	return n
+}
+
+// again adds scopes with windows that wait for a task.
+func (b *book) again(task *metering.Task, scopes, windows int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for range scopes {
+		n := len(b.pages)
+		s := &metering.Scope{Ref: int64(n + 1), ID: fmt.Sprint("s", n), Source: metering.Source{Name: "s"}}
+		b.pages = append(b.pages, &page{scope: s, task: task, rows: make([]row, windows)})
+	}
+}
+
+// asked reports whether a request is about what the page's windows wait for.
+func (p *page) asked(q *metering.LeaseRequest) bool {
+	if p.task == nil {
+		return !q.Again
+	}
+	rerates := p.task.Kind == metering.Rerate
+	return q.Again && (rerates || !q.Rerates) && (!rerates || !q.Collects)
 }

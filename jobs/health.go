@@ -18,9 +18,11 @@ const slowest = 30 * time.Second
 //   - While a source is down, one question at a time goes there, about one window of one scope. If that fails, the rest of its
 //     batch fails with the same error without being asked for.
 //   - On schedule, while all sources are down, only one scope is leased, at growing intervals of up to half a minute. The windows
-//     of others stay due instead of piling up attempts, so that they are taken up as soon as the source is back.
-//   - Batches begin small again then, see batchSize. What failed comes back spread over its backoff.
+//     of others stay due instead of piling up attempts, so that they are taken up as soon as the source is back. Meanwhile
+//     workers do what asks no source.
+//   - All workers begin with small batches again then, see batchSize. What failed comes back spread over its backoff.
 type health struct {
+	looking sync.Mutex // held by the worker that looks whether a source is back
 	mu      sync.Mutex
 	sources map[string]*condition
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"ratebook/metering"
+	"ratebook/period"
 )
 
 // metered counts what a meter is told.
@@ -148,6 +149,94 @@ func TestSourceReturns(t *testing.T) {
 		}
 		if took := time.Since(back); took > time.Hour+time.Minute {
 			t.Errorf("%d windows done after %s", b.count(metering.Done), took)
+		}
+	})
+}
+
+// rerating lets a processor take its time with each scope that it re-rates.
+func rerating(p *Processor, each time.Duration) {
+	p.Archive = archive(func(scopes []*metering.Scope, _ period.Run) ([]metering.Usage, error) {
+		time.Sleep(time.Duration(len(scopes)) * each)
+		return nil, nil
+	})
+}
+
+// TestDueBeforeRerates has a source that is down for ten minutes, while a task re-rates for hours: usage is collected soon after
+// the source is back, by all workers, and the task goes on meanwhile.
+func TestDueBeforeRerates(t *testing.T) {
+	for _, workers := range []int{1, 4} {
+		synctest.Test(t, func(t *testing.T) {
+			b := newBook(t, 200, 24)
+			b.most = firstScopes
+			task := &metering.Task{ID: 5, Kind: metering.Rerate}
+			b.again(task, 2160*workers, 1)
+			o := &outage{until: time.Now().Add(10 * time.Minute), err: errors.New("connection refused"), questionsBefore: workers * tripped}
+			p := processor(b, o.Collect)
+			p.Workers = workers
+			rerating(p, 10*time.Second)
+			ctx, cancel := context.WithCancel(t.Context())
+			ended := make(chan struct{})
+			go func() {
+				defer close(ended)
+				for ctx.Err() == nil {
+					_, _ = p.Process(ctx, Work{})
+					<-time.After(5 * time.Second)
+				}
+			}()
+			<-time.After(10 * time.Minute)
+			if n := b.countOf(task, metering.Done); n < 40*workers {
+				t.Errorf("%d windows were re-rated while the source was down", n)
+			}
+			if n := b.count(metering.Failed); n > 24*(tripped*firstScopes*workers+24) || o.most > 1 {
+				t.Errorf("%d windows failed while the source was down; %d questions at a time", n, o.most)
+			}
+			<-time.After(4 * time.Minute)
+			if n := b.count(metering.Due); n > 0 {
+				t.Errorf("%d windows were never collected, 4 minutes after the source is back", n)
+			}
+			cancel()
+			<-ended
+		})
+	}
+}
+
+// TestAgainWithoutSource has nothing to do but to collect again, with a source that is down for hours: that is not tried for
+// all windows, and done soon after the source is back.
+func TestAgainWithoutSource(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const workers = 4
+		b := newBook(t, 0, 0)
+		task := &metering.Task{ID: 5, Kind: metering.Reprocess}
+		b.again(task, 1000, 24)
+		o := &outage{until: time.Now().Add(5 * time.Hour), err: errors.New("connection refused"), questionsBefore: workers * tripped}
+		p := processor(b, o.Collect)
+		p.Workers = workers
+		for time.Now().Before(o.until) {
+			if _, err := p.Process(t.Context(), Work{}); err != nil {
+				t.Fatal(err)
+			}
+			<-time.After(5 * time.Second)
+		}
+		if o.largest > 1 || o.most > 1 || o.asked > 5*60*2+o.questionsBefore || b.countOf(task, metering.Failed) > 24*(5*60*2+o.questionsBefore*firstScopes) {
+			t.Errorf("%d questions of up to %d windows, %d at a time, %d windows failed", o.asked, o.largest, o.most, b.countOf(task, metering.Failed))
+		}
+		attempts := 0
+		for _, page := range b.pages {
+			for i := range page.rows {
+				attempts = max(attempts, page.rows[i].attempts)
+			}
+		}
+		if attempts > 5 {
+			t.Errorf("a window was tried %d times", attempts)
+		}
+		for back := time.Now(); b.countOf(task, metering.Due) > 0 && time.Since(back) < time.Hour; {
+			if _, err := p.Process(t.Context(), Work{}); err != nil {
+				t.Fatal(err)
+			}
+			<-time.After(5 * time.Second)
+		}
+		if took := time.Since(o.until); took > time.Minute {
+			t.Errorf("back to work after %s", took)
 		}
 	})
 }

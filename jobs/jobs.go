@@ -25,7 +25,8 @@ type Ledger interface {
 // Tasks are what somebody asked to be done again.
 type Tasks interface {
 	AdvanceTasks(ctx context.Context) error
-	NextPreview(ctx context.Context, holder string, d time.Duration) (*metering.Preview, error)
+	NextPreview(ctx context.Context, r metering.PreviewRequest) (*metering.Preview, error)
+	RenewPreview(ctx context.Context, p *metering.Preview, d time.Duration) (held bool, err error)
 	SavePreview(ctx context.Context, p *metering.Preview, r *metering.PreviewResult) error
 }
 

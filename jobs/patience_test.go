@@ -35,9 +35,12 @@ func TestDatabaseAway(t *testing.T) {
 				meter := new(metered)
 				p.Meter = meter
 				began := time.Now()
-				_, err := p.Process(t.Context(), Work{Once: true})
+				sum, err := p.Process(t.Context(), Work{Once: true})
 				if took := time.Since(began); err != nil || b.count(metering.Done) != 20*30 || took > 2*time.Minute {
 					t.Errorf("error %v, %d windows done after %s", err, b.count(metering.Done), took)
+				}
+				if sum.Done+sum.CutOff < 20*30 || sum.CutOff == 0 && sum.Done != 20*30 || sum.Lost > 0 {
+					t.Errorf("the summary says %d done, %d cut off, %d lost", sum.Done, sum.CutOff, sum.Lost)
 				}
 				if meter.database == 0 {
 					t.Error("the meter has not heard of it")

@@ -3,6 +3,7 @@ package jobs
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -14,31 +15,36 @@ import (
 	"ratebook/rating"
 )
 
-// previewLease is how long a part of a dry run is ours: others wait so long when we die, and compute it, too, if we need more.
-const previewLease = 5 * time.Minute
+// previewLease is how long a part of a dry run is ours, unless we renew that: others wait so long when we die.
+const previewLease = time.Minute
+
+// previewTries is how often a question of a dry run is asked that gets no answer, as long as the source is not down.
+const previewTries = 4
 
 // mostLosses is how many losses with attributes of their own a dry run lists in one go. The others of a metric are summed up.
 const mostLosses = 2000
 
-// Previews computes the dry runs that tasks wait for, until there are none, or only those that others compute.
-func (p *Processor) Previews(ctx context.Context) error {
-	for {
-		part, err := p.Tasks.NextPreview(ctx, p.Holder, previewLease)
+// Previews computes the dry runs that tasks wait for, until there are none, or only those that others compute or that have to
+// wait for a source.
+func (p *Processor) Previews(ctx context.Context) error { return p.Preview(ctx, 0) }
+
+// Preview is Previews of one task.
+func (p *Processor) Preview(ctx context.Context, task int64) error {
+	for unanswered := false; ; {
+		request := metering.PreviewRequest{For: previewLease, Task: task}
+		if !unanswered && (!p.health.down(p.Sources) || p.health.look(p.Sources)) {
+			for _, s := range p.Sources {
+				request.Sources = append(request.Sources, s.Name)
+			}
+		}
+		part, err := p.Tasks.NextPreview(ctx, request)
 		if err != nil || part == nil {
 			return err
 		}
-		var result *metering.PreviewResult
-		err = p.patiently(ctx, true, func() (err error) {
-			result, err = p.DryRun(ctx, part.Task, part.Leases)
-			return err
-		})
-		if err != nil {
-			return err
+		result, err := p.part(ctx, part)
+		if err == nil {
+			err = p.patiently(ctx, true, func() error { return p.Tasks.SavePreview(ctx, part, result) })
 		}
-		if result.Error != "" {
-			p.Log.Warn("a dry run stopped", "task", part.Task.ID, "error", result.Error)
-		}
-		err = p.patiently(ctx, true, func() error { return p.Tasks.SavePreview(ctx, part, result) })
 		if fault.KindOf(err) == fault.Conflict {
 			p.Log.Info("a part of a dry run is of no use any more", "task", part.Task.ID, "error", err)
 			return nil
@@ -46,50 +52,71 @@ func (p *Processor) Previews(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		if result.Waits != "" {
+			p.Log.Warn("a dry run waits for a source", "task", part.Task.ID, "error", result.Waits)
+			unanswered = true
+		}
 	}
 }
 
-// DryRun computes what a task would change in the windows of leases, which need not be anybody's, and changes nothing. What
-// keeps a window from being done stops it and is in the result, with what was found out until then; an error is our own
-// database's.
+// part computes a part of a dry run. If that is not ours any more, the error is a Conflict.
+func (p *Processor) part(ctx context.Context, part *metering.Preview) (result *metering.PreviewResult, err error) {
+	held, done := p.renewing(ctx, previewLease/3, func(ctx context.Context) (bool, error) {
+		return p.Tasks.RenewPreview(ctx, part, previewLease)
+	})
+	defer done()
+	err = p.patiently(held, true, func() (err error) {
+		result, err = p.DryRun(held, part.Task, part.Leases)
+		return err
+	})
+	if errors.Is(context.Cause(held), errLost) {
+		return nil, fault.Wrap(fault.Conflict, errLost, "task %d was cancelled, or is previewed by another process", part.Task.ID)
+	}
+	return result, err
+}
+
+// DryRun computes what a task would change in the windows of leases, which need not be anybody's, and changes nothing. Windows
+// that can't be done are counted; a source that does not answer has everything wait. An error is our own database's.
 func (p *Processor) DryRun(ctx context.Context, task *metering.Task, leases []metering.Lease) (*metering.PreviewResult, error) {
 	leases = slices.Clone(leases)
 	for i := range leases {
 		leases[i].Task = task
 	}
 	would := changes{differences: map[difference]*metering.TaskDifference{}, losses: map[loss]*metering.LostPrice{}}
-	problem := ""
 	for _, b := range p.batches(leases) {
-		var err error
-		if problem, err = p.preview(ctx, b, &would); err != nil {
-			return nil, err
-		}
-		if problem != "" {
-			break
+		if waits, err := p.preview(ctx, b, &would); err != nil || waits != "" {
+			return &metering.PreviewResult{Waits: waits}, err
 		}
 	}
-	return would.result(problem), nil
+	return would.result(), nil
 }
 
-// preview adds what doing a batch would change, and returns what keeps it from being done.
-func (p *Processor) preview(ctx context.Context, b batch, would *changes) (problem string, err error) {
+// preview adds what doing a batch would change, and returns for what it has to wait, if it has to.
+func (p *Processor) preview(ctx context.Context, b batch, would *changes) (waits string, err error) {
 	a, parts, err := p.try(ctx, b)
+	for i := 1; err == nil && a != nil && a.unanswered != nil; i++ {
+		if i == previewTries || p.health.of(b.source).down() {
+			return a.unanswered.Error(), nil
+		}
+		select {
+		case <-ctx.Done():
+			return "", ctx.Err()
+		case <-time.After(time.Duration(i) * firstPause):
+		}
+		b.tries = new(fruitless)
+		a, parts, err = p.try(ctx, b)
+	}
 	if err != nil {
 		return "", err
 	}
 	for _, part := range parts {
-		if problem, err := p.preview(ctx, part, would); err != nil || problem != "" {
-			return problem, err
+		if waits, err := p.preview(ctx, part, would); err != nil || waits != "" {
+			return waits, err
 		}
 	}
-	if parts != nil {
-		return "", nil
+	if parts == nil {
+		would.add(a)
 	}
-	if len(a.Failed) > 0 {
-		f := a.Failed[0]
-		return fmt.Sprintf("scope %s, window %s: %s", f.Scope.ID, a.Run.Window(f.Window).Begin.Format(time.RFC3339), f.Error), nil
-	}
-	would.add(a)
 	return "", nil
 }
 
@@ -97,6 +124,8 @@ func (p *Processor) preview(ctx context.Context, b batch, would *changes) (probl
 type changes struct {
 	differences map[difference]*metering.TaskDifference
 	losses      map[loss]*metering.LostPrice
+	missing     int    // windows that can't be done
+	because     string // the first of them, and why
 }
 
 type difference struct {
@@ -122,6 +151,11 @@ func (c *changes) of(s *metering.Series) *metering.TaskDifference {
 
 // add counts a batch.
 func (c *changes) add(a *attempt) {
+	if len(a.Failed) > 0 && c.missing == 0 {
+		f := a.Failed[0]
+		c.because = fmt.Sprintf("scope %s, window %s: %s", f.Scope.ID, a.Run.Window(f.Window).Begin.Format(time.RFC3339), f.Error)
+	}
+	c.missing += len(outcomes(a.Failed))
 	count := func(usage []metering.Usage, in func(d *metering.TaskDifference) (*int64, *money.Decimal)) {
 		for i := range usage {
 			points, amount := in(c.of(&usage[i].Series))
@@ -173,8 +207,8 @@ func (c *changes) lose(s *metering.Series, reason metering.LossReason, price *mo
 }
 
 // result returns the changes by scope and metric.
-func (c *changes) result(problem string) *metering.PreviewResult {
-	r := &metering.PreviewResult{Error: problem}
+func (c *changes) result() *metering.PreviewResult {
+	r := &metering.PreviewResult{Missing: c.missing, Because: c.because}
 	for _, d := range c.differences {
 		r.Differences = append(r.Differences, *d)
 	}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	gocmp "github.com/google/go-cmp/cmp"
@@ -76,8 +77,8 @@ func TestDryRun(t *testing.T) {
 		return all, nil
 	})
 	got, err := p.DryRun(t.Context(), task, again(task, 1, 3))
-	if err != nil || got.Error != "" || len(l.committed) != 0 {
-		t.Fatalf("error %v, %q, %d batches committed", err, got.Error, len(l.committed))
+	if err != nil || got.Missing != 0 || len(l.committed) != 0 {
+		t.Fatalf("error %v, %d windows missing, %d batches committed", err, got.Missing, len(l.committed))
 	}
 	want := []string{
 		"a cores: 0 to 3 points, 0 to 3, 0 of 0 lost",
@@ -134,27 +135,162 @@ func TestDryRunOfRate(t *testing.T) {
 	}
 }
 
-// TestDryRunHalves asks for less when it was too much, and ends with the first problem.
+// TestDryRunHalves asks for less when it was too much.
 func TestDryRunHalves(t *testing.T) {
 	task := &metering.Task{ID: 5, Kind: metering.Reprocess}
-	broken := false
 	p := processor(new(ledger), func(ctx context.Context, r *metering.Request) (*metering.Collection, error) {
-		switch {
-		case broken:
-			return nil, errors.New("connection refused")
-		case len(r.Scopes)*r.Run.Count > 5:
+		if len(r.Scopes)*r.Run.Count > 5 {
 			return nil, fmt.Errorf("busy: %w", metering.ErrTooMuch)
 		}
 		return one(ctx, r)
 	})
 	got, err := p.DryRun(t.Context(), task, again(task, 5, 7))
-	if err != nil || got.Error != "" || len(got.Differences) != 5 || got.Differences[4].PointsAfter != 7 {
+	if err != nil || got.Missing != 0 || len(got.Differences) != 5 || got.Differences[4].PointsAfter != 7 {
 		t.Errorf("error %v, %+v", err, got)
 	}
-	broken = true
-	got, err = p.DryRun(t.Context(), task, again(task, 5, 7))
-	if err != nil || got.Error != "scope a, window 2026-03-02T00:00:00Z: connection refused" || len(got.Differences) != 0 {
-		t.Errorf("error %v, %+v", err, got)
+}
+
+// TestDryRunWithoutSome counts windows that can't be done, for whatever reason, and leaves them out of the differences.
+func TestDryRunWithoutSome(t *testing.T) {
+	task := &metering.Task{ID: 5, Kind: metering.Reprocess}
+	refused := 0
+	for name, c := range map[string]struct {
+		source  collect
+		missing int
+		because string
+	}{
+		"refused": {refusing(&refused, func(_ *metering.Request, s *metering.Scope, window time.Time) bool {
+			return s.ID == "b" && window.Equal(begin.Add(2*time.Hour))
+		}), 1, "scope b, window 2026-03-02T02:00:00Z: metric cpu: no: "},
+		"gone": {func(_ context.Context, r *metering.Request) (*metering.Collection, error) {
+			got := new(metering.Collection)
+			for _, s := range r.Scopes {
+				got.Usage = append(got.Usage, usage(s, r.Metrics[0], nil, "1", "0", 0, 1, 3))
+			}
+			got.Absent = []metering.Absence{{Metric: r.Metrics[0], Window: 2}}
+			return got, nil
+		}, 3, "scope a, window 2026-03-02T02:00:00Z: source s has no samples of server_cpu"},
+	} {
+		p := processor(new(ledger), c.source)
+		p.Catalog.(*catalog).metrics = p.Catalog.(*catalog).metrics[:1]
+		p.Archive = charged(p.Catalog.(*catalog).metrics[0], func(time.Time) string { return "7" })
+		got, err := p.DryRun(t.Context(), task, again(task, 3, 4))
+		if err != nil || got.Waits != "" || got.Missing != c.missing || !strings.HasPrefix(got.Because, c.because) {
+			t.Fatalf("%s: error %v, %d windows missing: %q; %q", name, err, got.Missing, got.Because, got.Waits)
+		}
+		var before, lost int64
+		for _, d := range got.Differences {
+			before, lost = before+d.PointsBefore, lost+d.LostPoints
+		}
+		if want := int64(3*4 - c.missing); before != want || lost != want { // there is no rule: the other windows lose their price
+			t.Errorf("%s: %d points before, of which %d are lost, want %d", name, before, lost, want)
+		}
+	}
+}
+
+// failing is a source that fails some times, and then answers.
+func failing(times *int, source collect) collect {
+	return func(ctx context.Context, r *metering.Request) (*metering.Collection, error) {
+		if *times--; *times >= 0 {
+			return nil, errors.New("502 Bad Gateway")
+		}
+		return source(ctx, r)
+	}
+}
+
+// TestDryRunGoesOn asks a source again that has failed to answer, a few times.
+func TestDryRunGoesOn(t *testing.T) {
+	task := &metering.Task{ID: 5, Kind: metering.Reprocess}
+	for _, c := range []struct {
+		failures int
+		waits    string
+		left     int
+	}{{1, "", -1}, {2, "", -1}, {3, "502 Bad Gateway", 0}, {1000, "502 Bad Gateway", 997}} {
+		synctest.Test(t, func(t *testing.T) {
+			left := c.failures
+			p := processor(new(ledger), failing(&left, one))
+			began := time.Now()
+			got, err := p.DryRun(t.Context(), task, again(task, 5, 7))
+			if err != nil || got.Waits != c.waits || got.Missing != 0 || (len(got.Differences) == 5) != (c.waits == "") || left != c.left {
+				t.Errorf("after %d failures: error %v, %+v, %d left", c.failures, err, got, left)
+			}
+			if took := time.Since(began); took > 10*time.Second {
+				t.Errorf("it took %s", took)
+			}
+		})
+	}
+}
+
+// TestPreviewsWait has a source that is down for an hour: what needs it waits and costs few questions, what does not is computed.
+func TestPreviewsWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		needs := &metering.Preview{Task: &metering.Task{ID: 5, Kind: metering.Reprocess}}
+		needs.Leases = again(needs.Task, 5, 7)
+		rerate := &metering.Preview{Task: &metering.Task{ID: 6, Kind: metering.Rerate}, Leases: leases(1, 1)}
+		f := &tasks{previews: []*metering.Preview{needs, rerate}}
+		o := &outage{until: time.Now().Add(time.Hour), err: errors.New("connection refused"), questionsBefore: tripped}
+		p := processor(new(ledger), o.Collect)
+		p.Tasks = f
+		for first := true; time.Now().Before(o.until.Add(time.Minute)); {
+			if err := p.Previews(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			for _, r := range f.saved {
+				if r.Waits == "connection refused" {
+					f.previews = []*metering.Preview{needs}
+				} else if r.Waits != "" || r.Missing > 0 {
+					t.Fatalf("%+v", r)
+				}
+				if len(r.Differences) == 5 && time.Now().Before(o.until) {
+					t.Fatal("who has answered?")
+				}
+			}
+			if first && len(f.saved) != 2 {
+				t.Fatalf("%d previews saved at the first try, want one that waits and the re-rate", len(f.saved))
+			}
+			first = false
+			if len(f.saved) > 0 && len(f.saved[len(f.saved)-1].Differences) == 5 {
+				break
+			}
+			f.saved = nil
+			<-time.After(5 * time.Second)
+		}
+		if len(f.saved) != 1 || time.Since(o.until) > time.Minute {
+			t.Errorf("%d saved %s after the source was back", len(f.saved), time.Since(o.until))
+		}
+		if o.asked > o.questionsBefore+2*60+10 || o.largest > 1 {
+			t.Errorf("%d questions of up to %d windows in an hour", o.asked, o.largest)
+		}
+	})
+}
+
+// TestPreviewRenewed takes half an hour for a part, which stays its own; or is lost.
+func TestPreviewRenewed(t *testing.T) {
+	for _, loseAt := range []int{0, 3} {
+		synctest.Test(t, func(t *testing.T) {
+			f := &tasks{loseAt: loseAt, previews: []*metering.Preview{{Task: &metering.Task{ID: 6, Kind: metering.Reprocess}, Leases: leases(1, 1)}}}
+			p := processor(new(ledger), slow(30*time.Minute, one))
+			p.Tasks = f
+			began := time.Now()
+			err := p.Previews(t.Context())
+			took := time.Since(began)
+			if err != nil || loseAt == 0 && (took != 30*time.Minute || len(f.saved) != 1 || f.renewed < 29) || loseAt > 0 && (took != previewLease || len(f.saved) != 0) {
+				t.Errorf("lost at the renewal %d: error %v after %s, %d saved, renewed %d times", loseAt, err, took, len(f.saved), f.renewed)
+			}
+		})
+	}
+}
+
+// TestPreviewOfOne leaves other tasks alone.
+func TestPreviewOfOne(t *testing.T) {
+	f := new(tasks)
+	for id := range int64(3) {
+		f.previews = append(f.previews, &metering.Preview{Task: &metering.Task{ID: id + 1, Kind: metering.Rerate}, Leases: leases(1, 1)})
+	}
+	p := processor(new(ledger), nil)
+	p.Tasks, p.Sources = f, nil
+	if err := p.Preview(t.Context(), 2); err != nil || len(f.saved) != 1 || len(f.previews) != 2 || f.asked[0].Task != 2 || f.asked[0].Sources != nil {
+		t.Errorf("error %v, %d saved, %d left: %+v", err, len(f.saved), len(f.previews), f.asked)
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -94,6 +95,9 @@ const (
 	mostScopes  = 1000
 	handPoll    = 100 * time.Millisecond // how often to look whether others have finished
 
+	advanceEvery = 5 * time.Second        // how often tasks go on while workers have work
+	advanceIdle  = 500 * time.Millisecond // and while they have none
+
 	firstPause   = time.Second // before asking a database again that does not answer
 	longestPause = 8 * time.Second
 )
@@ -104,6 +108,56 @@ type round struct {
 	once    bool
 	size    *batchSize
 	sum     *Summary
+	tasks   advancing
+	back    atomic.Bool // a source is back, so that all workers have work again
+}
+
+// advancing is how tasks go on while workers work.
+type advancing struct {
+	mu   sync.Mutex
+	busy bool // a worker lets them
+	last time.Time
+	err  error // why they can't, if it is not that the database is away
+}
+
+// begin reports whether it is time to let tasks go on, and nobody does.
+func (a *advancing) begin(every time.Duration) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.busy || a.err != nil || time.Since(a.last) < every {
+		return false
+	}
+	a.busy = true
+	return true
+}
+
+func (a *advancing) end(err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.busy, a.last, a.err = false, time.Now(), err
+}
+
+// advance lets tasks go on, unless another worker does or did shortly before. If they can't, windows that are due must not
+// suffer from it: the error is kept for the end.
+func (p *Processor) advance(ctx context.Context, r *round, every time.Duration) error {
+	if !r.tasks.begin(every) {
+		return nil
+	}
+	err := p.Tasks.AdvanceTasks(ctx)
+	if err != nil && fault.KindOf(err) != fault.Unavailable && ctx.Err() == nil {
+		p.meter().DatabaseFailed()
+		r.tasks.end(err)
+		return nil
+	}
+	r.tasks.end(nil)
+	return err
+}
+
+// failed returns why tasks can't go on.
+func (a *advancing) failed() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.err
 }
 
 // Process processes windows until there are none, those that were never done first, and sums up what it did. Windows that
@@ -122,25 +176,23 @@ func (p *Processor) Process(ctx context.Context, work Work) (*Summary, error) {
 			return r.sum, err
 		}
 	}
-	advance := func() error { return p.Tasks.AdvanceTasks(ctx) }
-	tasks := p.patiently(ctx, r.once, advance)
-	if tasks != nil && (fault.KindOf(tasks) == fault.Unavailable || ctx.Err() != nil) {
-		return r.sum, tasks
-	}
-	if err := p.look(ctx, r); err != nil {
+	advance := func() error { return p.advance(ctx, r, 0) }
+	if err := p.patiently(ctx, r.once, advance); err != nil {
 		return r.sum, err
 	}
-	group, gctx := errgroup.WithContext(ctx)
-	for range max(1, p.Workers) {
-		group.Go(func() error { return p.work(gctx, r) })
+	for again := true; again; again = r.back.Swap(false) {
+		group, gctx := errgroup.WithContext(ctx)
+		for range max(1, p.Workers) {
+			group.Go(func() error { return p.work(gctx, r) })
+		}
+		if err := group.Wait(); err != nil {
+			return r.sum, err
+		}
 	}
-	if err := group.Wait(); err != nil {
+	if err := p.patiently(ctx, r.once, advance); err != nil { // tasks that have nothing left are finished
 		return r.sum, err
 	}
-	if tasks == nil { // else windows that are due have not suffered from it
-		tasks = p.patiently(ctx, r.once, advance) // those that have nothing left are finished
-	}
-	return r.sum, tasks
+	return r.sum, r.tasks.failed()
 }
 
 // patiently does something with the database. With wait it goes on trying for a while when the database does not answer: it
@@ -172,26 +224,32 @@ func (p *Processor) patiently(ctx context.Context, wait bool, do func() error) e
 	}
 }
 
-// look tries one scope if the sources are down and it is time to see whether one is back; see health.
-func (p *Processor) look(ctx context.Context, r *round) error {
-	if r.once || !p.health.down(p.Sources) || !p.health.look(p.Sources) {
-		return nil
+// look tries one scope if the sources are down and it is time to see whether one is back; see health. It reports whether
+// there was something to ask about.
+func (p *Processor) look(ctx context.Context, r *round) (looked bool, err error) {
+	if !p.health.looking.TryLock() {
+		return false, nil
+	}
+	defer p.health.looking.Unlock()
+	if !p.health.look(p.Sources) {
+		return false, nil
 	}
 	request := r.request
 	request.Scopes = 1
-	leases, err := p.Ledger.Lease(ctx, request)
-	if err == nil && len(leases) > 0 {
-		err = p.leased(ctx, leases, r)
+	if looked, err = p.take(ctx, r, request); !looked && err == nil {
+		request.Again, request.Collects = true, true
+		looked, err = p.take(ctx, r, request)
 	}
-	if err != nil && ctx.Err() == nil {
-		p.meter().DatabaseFailed()
+	if looked && !p.health.down(p.Sources) {
+		r.size.reset()
+		r.back.Store(true)
 	}
-	return err
+	return looked, err
 }
 
-// work is one worker: it takes leases until there are none.
+// work is one worker: it takes leases until there are none, or until all workers are to begin anew.
 func (p *Processor) work(ctx context.Context, r *round) error {
-	for more := true; more; {
+	for more := true; more && !r.back.Load(); {
 		err := p.patiently(ctx, r.once, func() (err error) {
 			more, err = p.turn(ctx, r)
 			return err
@@ -205,24 +263,33 @@ func (p *Processor) work(ctx context.Context, r *round) error {
 
 // turn takes leases once, and reports whether there may be more.
 func (p *Processor) turn(ctx context.Context, r *round) (more bool, err error) {
-	for _, again := range [...]bool{false, true} {
-		if !again && !r.once && p.health.down(p.Sources) {
-			continue
+	if err := p.advance(ctx, r, advanceEvery); err != nil {
+		return false, err
+	}
+	request := r.request
+	request.Scopes = r.size.get()
+	if !r.once && p.health.down(p.Sources) {
+		if looked, err := p.look(ctx, r); looked || err != nil {
+			return true, err
 		}
-		request := r.request
-		request.Scopes, request.Again = r.size.get(), again
-		leases, err := p.Ledger.Lease(ctx, request)
-		if err != nil {
-			return false, err
-		}
-		if len(leases) > 0 {
-			return true, p.leased(ctx, leases, r)
+		request.Again, request.Rerates = true, true
+		return p.take(ctx, r, request)
+	}
+	for _, request.Again = range [...]bool{false, true} {
+		if took, err := p.take(ctx, r, request); took || err != nil {
+			return true, err
 		}
 	}
 	if !r.once {
 		return false, nil
 	}
+	if err := p.advance(ctx, r, advanceIdle); err != nil {
+		return false, err
+	}
 	for _, again := range [...]bool{false, true} {
+		if again && r.tasks.failed() != nil { // they would be pending for ever
+			break
+		}
 		request := r.request
 		request.Again = again
 		pending, err := p.Ledger.Pending(ctx, request)
@@ -242,6 +309,15 @@ func (p *Processor) turn(ctx context.Context, r *round) (more bool, err error) {
 	return false, nil
 }
 
+// take leases what is asked for and processes it; it reports whether there was anything.
+func (p *Processor) take(ctx context.Context, r *round, request metering.LeaseRequest) (took bool, err error) {
+	leases, err := p.Ledger.Lease(ctx, request)
+	if err != nil || len(leases) == 0 {
+		return false, err
+	}
+	return true, p.leased(ctx, leases, r)
+}
+
 // leased processes leases and gives them back.
 func (p *Processor) leased(ctx context.Context, leases []metering.Lease, r *round) (err error) {
 	token := leases[0].Token
@@ -249,15 +325,11 @@ func (p *Processor) leased(ctx context.Context, leases []metering.Lease, r *roun
 	for i := range leases {
 		scopes[i] = leases[i].Scope
 	}
-	ctx, lost := context.WithCancelCause(ctx)
-	renewed := make(chan struct{})
-	go func() {
-		defer close(renewed)
-		p.renew(ctx, token, scopes, lost)
-	}()
+	ctx, renewed := p.renewing(ctx, p.Lease/3, func(ctx context.Context) (held bool, err error) {
+		return p.Ledger.Renew(ctx, token, scopes, p.Lease)
+	})
 	defer func() {
-		lost(nil)
-		<-renewed
+		renewed()
 		free, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 		defer cancel()
 		if e := p.Ledger.Release(free, token, scopes); err == nil {
@@ -271,7 +343,7 @@ func (p *Processor) leased(ctx context.Context, leases []metering.Lease, r *roun
 		d, n, err := p.batch(ctx, b, r.sum)
 		done, points = done+d, points+n
 		if fault.KindOf(err) == fault.Conflict || errors.Is(context.Cause(ctx), errLost) {
-			p.Log.Warn("windows were lost, to another worker or because they are not to be done any more; nothing of them was stored", append(b.attrs(), "error", err)...)
+			p.Log.Warn("windows could not be stored, or not all of them: they are another worker's now, or done, or not to be done any more", append(b.attrs(), "error", err)...)
 			for _, b := range batches[i:] {
 				r.sum.lost(b.windows())
 			}
@@ -291,9 +363,22 @@ func (p *Processor) leased(ctx context.Context, leases []metering.Lease, r *roun
 
 var errLost = errors.New("the lease was lost")
 
-// renew prolongs leases until ctx ends; if they are lost, it ends the work.
-func (p *Processor) renew(ctx context.Context, token int64, scopes []*metering.Scope, lost context.CancelCauseFunc) {
-	tick := time.NewTicker(p.Lease / 3)
+// renewing renews what is leased, again and again, until done is called. If it is lost, the context ends with errLost.
+func (p *Processor) renewing(ctx context.Context, every time.Duration, renew func(context.Context) (held bool, err error)) (held context.Context, done func()) {
+	held, lost := context.WithCancelCause(ctx)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		p.renew(held, every, renew, lost)
+	}()
+	return held, func() {
+		lost(nil)
+		<-ended
+	}
+}
+
+func (p *Processor) renew(ctx context.Context, every time.Duration, renew func(context.Context) (held bool, err error), lost context.CancelCauseFunc) {
+	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for {
 		select {
@@ -301,7 +386,7 @@ func (p *Processor) renew(ctx context.Context, token int64, scopes []*metering.S
 			return
 		case <-tick.C:
 		}
-		held, err := p.Ledger.Renew(ctx, token, scopes, p.Lease)
+		held, err := renew(ctx)
 		if err == nil && !held {
 			lost(errLost)
 			return
@@ -395,7 +480,12 @@ func (p *Processor) batch(ctx context.Context, b batch, sum *Summary) (done, poi
 		if ctx.Err() != nil {
 			return 0, 0, ctx.Err()
 		}
-		if kind := fault.KindOf(err); kind == fault.Unavailable || kind == fault.Conflict || len(a.Usage) == 0 && len(a.Unchanged) == 0 {
+		kind := fault.KindOf(err)
+		if kind == fault.Unavailable {
+			p.Log.Warn("a commit was cut off; what was stored of it is done and not counted, the rest is done again", append(b.attrs(), "error", err)...)
+			sum.cutOff(b.windows())
+		}
+		if kind == fault.Unavailable || kind == fault.Conflict || len(a.Usage) == 0 && len(a.Unchanged) == 0 {
 			return 0, 0, err
 		}
 		// something in it can't be stored: the rest must not suffer
@@ -556,10 +646,14 @@ func (p *Processor) try(ctx context.Context, b batch) (a *attempt, parts []batch
 			return nil, []batch{x, y}, nil
 		}
 	}
+	a = b.failed(err)
 	if errors.Is(err, metering.ErrTooMuch) {
 		p.meter().SourceFailed(b.source)
+		if source.down() {
+			a.unanswered = err
+		}
 	}
-	return b.failed(err), nil, nil
+	return a, nil, nil
 }
 
 // rated collects and rates a batch. An error is our own database's, or divisible: the parts of the batch may do better.

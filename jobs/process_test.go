@@ -151,7 +151,10 @@ func (c *catalog) FirstSamples(context.Context) (map[int64]time.Time, error) { r
 // tasks has the dry runs that it is told of, and notes what becomes of them.
 type tasks struct {
 	previews []*metering.Preview
+	asked    []metering.PreviewRequest
 	saved    []*metering.PreviewResult
+	renewed  int
+	loseAt   int // which renewal says that it is somebody else's
 	advanced int
 	err      error // of advancing
 	saveErr  error
@@ -162,11 +165,21 @@ func (f *tasks) AdvanceTasks(context.Context) error {
 	return f.err
 }
 
-func (f *tasks) NextPreview(context.Context, string, time.Duration) (p *metering.Preview, err error) {
-	if len(f.previews) > 0 {
-		p, f.previews = f.previews[0], f.previews[1:]
+// NextPreview gives out a preview; what needs a source only to whom has one.
+func (f *tasks) NextPreview(_ context.Context, r metering.PreviewRequest) (p *metering.Preview, err error) {
+	f.asked = append(f.asked, r)
+	for i, p := range f.previews {
+		if (r.Task == 0 || r.Task == p.Task.ID) && (p.Task.Kind == metering.Rerate || len(r.Sources) > 0) {
+			f.previews = slices.Delete(f.previews, i, i+1)
+			return p, nil
+		}
 	}
-	return p, nil
+	return nil, nil
+}
+
+func (f *tasks) RenewPreview(context.Context, *metering.Preview, time.Duration) (held bool, err error) {
+	f.renewed++
+	return f.renewed != f.loseAt, nil
 }
 
 func (f *tasks) SavePreview(_ context.Context, _ *metering.Preview, r *metering.PreviewResult) error {
@@ -562,6 +575,7 @@ func TestSummary(t *testing.T) {
 		Findings:  []metering.Finding{{Kind: metering.Unpriced, Metric: "cpu", Points: 3}},
 	})
 	sum.lost(4)
+	sum.cutOff(3)
 	if len(sum.Errors) != mostErrors+1 || sum.Errors["other errors"] != mostErrors+2 {
 		t.Errorf("errors: %v", slices.Sorted(maps.Keys(sum.Errors)))
 	}
@@ -571,7 +585,7 @@ func TestSummary(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const want = `{"new_scopes":0,"planned_windows":0,"done":3,"empty":2,"failed":42,"lost":4,"redone":5,"same":2,"points":4,"amount":"-0.699999999999",` +
+	const want = `{"new_scopes":0,"planned_windows":0,"done":3,"empty":2,"failed":42,"lost":4,"cut_off":3,"redone":5,"same":2,"points":4,"amount":"-0.699999999999",` +
 		`"currency":"EUR","findings":{"source_note":{"ram":1},"unpriced":{"cpu":4}},"errors":{"no":1},"took_ms":0}`
 	if string(got) != want {
 		t.Errorf("got  %s\nwant %s", got, want)

@@ -13,12 +13,13 @@ type Summary struct {
 
 	Scopes   int                                     `json:"new_scopes"`
 	Planned  int64                                   `json:"planned_windows"`
-	Done     int                                     `json:"done"`   // windows with charges
-	Empty    int                                     `json:"empty"`  // windows without usage
-	Failed   int                                     `json:"failed"` // windows that will be tried again
-	Lost     int                                     `json:"lost"`   // windows whose lease was lost to another worker
-	Redone   int                                     `json:"redone"` // windows done again, for tasks and re-checks
-	Same     int                                     `json:"same"`   // of these, those in which nothing changed
+	Done     int                                     `json:"done"`    // windows with charges
+	Empty    int                                     `json:"empty"`   // windows without usage
+	Failed   int                                     `json:"failed"`  // windows that will be tried again
+	Lost     int                                     `json:"lost"`    // windows that could not be stored: they were not ours any more, or done already
+	CutOff   int                                     `json:"cut_off"` // windows that were being stored when the database went away; what was stored of them is not counted
+	Redone   int                                     `json:"redone"`  // windows done again, for tasks and re-checks
+	Same     int                                     `json:"same"`    // of these, those in which nothing changed
 	Points   int                                     `json:"points"`
 	Amount   money.Decimal                           `json:"amount"`
 	Currency string                                  `json:"currency"`
@@ -83,4 +84,10 @@ func (s *Summary) lost(windows int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.Lost += windows
+}
+
+func (s *Summary) cutOff(windows int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.CutOff += windows
 }

@@ -241,6 +241,8 @@ type LeaseRequest struct {
 	Only        []string      // unless empty: only scopes with these ids
 	TriedBefore int64         // unless zero: windows whose last attempt is older than this token, whatever their backoff
 	Again       bool          // windows that wait for a task or a re-check, instead of those that are due or failed
+	Rerates     bool          // of these only those of re-rates, which ask no source
+	Collects    bool          // of these only those of which a source is asked
 }
 
 // Outcome is what became of one window of one scope.

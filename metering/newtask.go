@@ -18,12 +18,20 @@ const MaxReason = 500
 // mostNamed is how many things a sentence names before it only counts.
 const mostNamed = 5
 
-// Check returns the scopes that the task is for, or says why it can't be created. length is that of windows, states are those
-// of all scopes, busy are the tasks that are being previewed, wait to be started or are running, with all of their scopes.
+// ScopeWindows is a scope for which windows may be done again.
+type ScopeWindows struct {
+	Scope     *Scope
+	FirstOpen time.Time // begin of its first window in the task's range that is due or failed; zero: none is
+	PlannedTo time.Time // the end of the last window that is in the ledger
+}
+
+// Check returns the scopes that the task is for, or says why it can't be created. length is that of windows, kept since when
+// there are charges (zero: since ever), states are all scopes, busy are the tasks that are being previewed, wait to be started or
+// are running, with all of their scopes.
 //
 // An error is Invalid, or, if other tasks are in the way, a Conflict. Its fields are kind, scopes, begin, end, as_it_was and
 // reason; times are written in the zone that the range is given in.
-func (n *NewTask) Check(length time.Duration, states []ScopeState, busy []Task) ([]*Scope, error) {
+func (n *NewTask) Check(length time.Duration, kept time.Time, states []ScopeWindows, busy []Task) ([]*Scope, error) {
 	var wrong []fault.Field
 	refuse := func(field, format string, args ...any) {
 		wrong = append(wrong, fault.Field{Name: field, Message: fmt.Sprintf(format, args...)})
@@ -52,7 +60,7 @@ func (n *NewTask) Check(length time.Duration, states []ScopeState, busy []Task) 
 	} else if size := utf8.RuneCountInString(reason); size > MaxReason {
 		refuse("reason", "has %d characters; at most %d are kept", size, MaxReason)
 	}
-	n.checkRange(length, chosen, refuse)
+	n.checkRange(length, kept, chosen, refuse)
 	if len(wrong) > 0 {
 		return nil, &fault.Error{Kind: fault.Invalid, Message: "the task can't be created", Fields: wrong}
 	}
@@ -65,9 +73,9 @@ func (n *NewTask) Check(length time.Duration, states []ScopeState, busy []Task) 
 
 // choose returns the states of the scopes that are meant, and the ids that no scope has. Scopes of several sources may
 // have one id: all of them are meant.
-func (n *NewTask) choose(states []ScopeState) (chosen []ScopeState, unknown []string) {
+func (n *NewTask) choose(states []ScopeWindows) (chosen []ScopeWindows, unknown []string) {
 	if n.AllScopes {
-		return slices.DeleteFunc(slices.Clone(states), func(s ScopeState) bool { return !s.Scope.Active }), nil
+		return slices.DeleteFunc(slices.Clone(states), func(s ScopeWindows) bool { return !s.Scope.Active }), nil
 	}
 	found := make(map[string]bool, len(n.ScopeIDs))
 	for _, id := range n.ScopeIDs {
@@ -87,13 +95,15 @@ func (n *NewTask) choose(states []ScopeState) (chosen []ScopeState, unknown []st
 	return chosen, unknown
 }
 
-func (n *NewTask) checkRange(length time.Duration, chosen []ScopeState, refuse func(field, format string, args ...any)) {
+func (n *NewTask) checkRange(length time.Duration, kept time.Time, chosen []ScopeWindows, refuse func(field, format string, args ...any)) {
 	begin, end := n.Range.Begin, n.Range.End
 	switch {
 	case begin.IsZero():
 		refuse("begin", "say when the range begins")
 	case !period.Floor(begin, length).Equal(begin):
 		refuse("begin", "%s is not the begin of a window; the nearest are %s", begin.Format(time.RFC3339), nearest(begin, length))
+	case begin.Before(kept):
+		refuse("begin", "charges before %s were dropped by retention; begin the range there or later", kept.In(begin.Location()).Format(time.RFC3339))
 	}
 	switch {
 	case end.IsZero():
@@ -103,19 +113,42 @@ func (n *NewTask) checkRange(length time.Duration, chosen []ScopeState, refuse f
 	case !begin.Before(end):
 		refuse("end", "%s is not after the begin, %s", end.Format(time.RFC3339), begin.Format(time.RFC3339))
 	default:
-		behind := slices.DeleteFunc(slices.Clone(chosen), func(s ScopeState) bool { return !s.ProcessedTo.Before(end) })
-		if len(behind) == 0 {
-			return
-		}
-		slices.SortStableFunc(behind, func(a, b ScopeState) int {
-			return cmp.Or(a.ProcessedTo.Compare(b.ProcessedTo), strings.Compare(a.Scope.ID, b.Scope.ID))
-		})
-		var until []string
-		for _, s := range behind[:min(len(behind), mostNamed)] {
-			until = append(until, fmt.Sprintf("%q until %s", s.Scope.ID, s.ProcessedTo.In(end.Location()).Format(time.RFC3339)))
-		}
-		refuse("end", "not everything before it is processed: %s; wait, or end the range there", counted(until, len(behind)))
+		n.checkProcessed(chosen, refuse)
 	}
+}
+
+// checkProcessed refuses a range in which something was not processed yet.
+func (n *NewTask) checkProcessed(chosen []ScopeWindows, refuse func(field, format string, args ...any)) {
+	end := n.Range.End
+	type gap struct {
+		scope string
+		from  time.Time
+		open  bool // else nothing is planned from there on
+	}
+	var gaps []gap
+	advice := "wait, or end the range there"
+	for _, s := range chosen {
+		switch {
+		case !s.FirstOpen.IsZero():
+			gaps = append(gaps, gap{s.Scope.ID, s.FirstOpen, true})
+			advice = "retry or waive what is due or failed, or end the range before it"
+		case s.PlannedTo.Before(end):
+			gaps = append(gaps, gap{s.Scope.ID, s.PlannedTo, false})
+		}
+	}
+	if len(gaps) == 0 {
+		return
+	}
+	slices.SortStableFunc(gaps, func(a, b gap) int { return cmp.Or(a.from.Compare(b.from), strings.Compare(a.scope, b.scope)) })
+	var texts []string
+	for _, g := range gaps[:min(len(gaps), mostNamed)] {
+		text := "%q has windows only until %s"
+		if g.open {
+			text = "the window of %q at %s is due or failed"
+		}
+		texts = append(texts, fmt.Sprintf(text, g.scope, g.from.In(end.Location()).Format(time.RFC3339)))
+	}
+	refuse("end", "not everything in the range is processed: %s; %s", counted(texts, len(gaps)), advice)
 }
 
 // nearest names the two borders of windows that t lies between: by the clock, if that is clear enough.

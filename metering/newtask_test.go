@@ -25,10 +25,10 @@ func between(begin, end string) period.Range {
 	return period.Range{Begin: instant(begin), End: instant(end)}
 }
 
-// processed makes scopes of ids that are processed until a time, with numbers from 1 on.
-func processed(until string, ids ...string) (states []ScopeState) {
+// processed makes scopes of ids that are processed until a time, where their windows end, with numbers from 1 on.
+func processed(until string, ids ...string) (states []ScopeWindows) {
 	for i, id := range ids {
-		states = append(states, ScopeState{Scope: &Scope{Ref: int64(i + 1), ID: id, Active: true}, ProcessedTo: instant(until)})
+		states = append(states, ScopeWindows{Scope: &Scope{Ref: int64(i + 1), ID: id, Active: true}, PlannedTo: instant(until)})
 	}
 	return states
 }
@@ -36,7 +36,10 @@ func processed(until string, ids ...string) (states []ScopeState) {
 func TestCheckNewTask(t *testing.T) {
 	states := processed("2026-11-03T00:00:00Z", "a", "b", "c", "c")
 	inactive := &Scope{Ref: 9, ID: "old"}
-	states = append(states, ScopeState{Scope: inactive, ProcessedTo: instant("2026-11-02T00:00:00Z")})
+	states = append(states, ScopeWindows{Scope: inactive, PlannedTo: instant("2026-11-02T00:00:00Z")})
+	stuck := &Scope{Ref: 8, ID: "stuck"} // in the last window of the usual range
+	states = append(states, ScopeWindows{Scope: stuck, FirstOpen: instant("2026-11-01T23:00:00Z"), PlannedTo: instant("2026-11-03T00:00:00Z")})
+	kept := instant("2026-10-01T00:00:00Z")
 	busy := []Task{
 		{ID: 6, Scopes: []*Scope{states[1].Scope}, Range: between("2026-11-01T00:00:00Z", "2026-11-02T00:00:00Z")},
 		{ID: 7, Scopes: []*Scope{states[1].Scope, inactive}, Range: between("2026-11-02T00:00:00Z", "2026-11-02T12:00:00Z")},
@@ -94,13 +97,30 @@ func TestCheckNewTask(t *testing.T) {
 		},
 		{
 			"not processed", func(n *NewTask) { n.Range = between(day, "2026-11-03T01:00:00Z") }, "", fault.Invalid,
-			`end: not everything before it is processed: "a" until 2026-11-03T00:00:00Z; wait, or end the range there`,
+			`end: not everything in the range is processed: "a" has windows only until 2026-11-03T00:00:00Z; wait, or end the range there`,
 		},
 		{
 			"several not processed", func(n *NewTask) {
 				n.ScopeIDs, n.Range = []string{"a", "old"}, between("2026-11-04T00:00:00+01:00", "2026-11-05T00:00:00+01:00")
 			}, "",
-			fault.Invalid, `end: not everything before it is processed: "old" until 2026-11-02T01:00:00+01:00 and "a" until 2026-11-03T01:00:00+01:00; wait, or end the range there`,
+			fault.Invalid, `end: not everything in the range is processed: "old" has windows only until 2026-11-02T01:00:00+01:00 and ` +
+				`"a" has windows only until 2026-11-03T01:00:00+01:00; wait, or end the range there`,
+		},
+		{
+			"a window that failed", func(n *NewTask) { n.ScopeIDs = []string{"stuck"} }, "",
+			fault.Invalid, `end: not everything in the range is processed: the window of "stuck" at 2026-11-01T23:00:00Z is due or failed; ` +
+				`retry or waive what is due or failed, or end the range before it`,
+		},
+		{
+			"a window that failed, and one that is not planned", func(n *NewTask) {
+				n.ScopeIDs, n.Range = []string{"a", "stuck"}, between("2026-11-01T00:00:00Z", "2026-11-04T00:00:00Z")
+			}, "",
+			fault.Invalid, `end: not everything in the range is processed: the window of "stuck" at 2026-11-01T23:00:00Z is due or failed and ` +
+				`"a" has windows only until 2026-11-03T00:00:00Z; retry or waive what is due or failed, or end the range before it`,
+		},
+		{
+			"charges that were dropped", func(n *NewTask) { n.Range.Begin = instant("2026-10-01T00:00:00+01:00") }, "",
+			fault.Invalid, "begin: charges before 2026-10-01T01:00:00+01:00 were dropped by retention; begin the range there or later",
 		},
 
 		{
@@ -129,7 +149,7 @@ func TestCheckNewTask(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			n := &NewTask{Kind: Reprocess, ScopeIDs: []string{"a"}, Range: between(day, "2026-11-02T00:00:00Z"), Reason: "a price was wrong", Author: "ada"}
 			c.change(n)
-			scopes, err := n.Check(time.Hour, states, busy)
+			scopes, err := n.Check(time.Hour, kept, states, busy)
 			if err == nil {
 				var refs []string
 				for _, s := range scopes {
@@ -166,20 +186,21 @@ func fields(err error) string {
 func TestCheckNewTaskNamesFew(t *testing.T) {
 	states := processed("2026-11-01T00:00:00Z", "a", "b", "c", "d", "e", "f", "g")
 	for i := range states[:6] {
-		states[i].ProcessedTo = instant("2026-10-30T00:00:00Z").Add(time.Duration(6-i) * time.Minute)
+		states[i].PlannedTo = instant("2026-10-30T00:00:00Z").Add(time.Duration(6-i) * time.Minute)
 	}
 	n := &NewTask{Kind: Reprocess, AllScopes: true, Range: between("2026-10-31T00:00:00Z", "2026-11-02T00:00:00Z"), Reason: "x"}
-	_, err := n.Check(time.Minute, states, nil)
-	want := `end: not everything before it is processed: "f" until 2026-10-30T00:01:00Z, "e" until 2026-10-30T00:02:00Z, "d" until 2026-10-30T00:03:00Z, ` +
-		`"c" until 2026-10-30T00:04:00Z, "b" until 2026-10-30T00:05:00Z and 2 more; wait, or end the range there`
+	_, err := n.Check(time.Minute, time.Time{}, states, nil)
+	want := `end: not everything in the range is processed: "f" has windows only until 2026-10-30T00:01:00Z, "e" has windows only until 2026-10-30T00:02:00Z, ` +
+		`"d" has windows only until 2026-10-30T00:03:00Z, "c" has windows only until 2026-10-30T00:04:00Z, "b" has windows only until 2026-10-30T00:05:00Z and 2 more; ` +
+		`wait, or end the range there`
 	if diff := cmp.Diff(want, fields(err)); diff != "" {
 		t.Error(diff)
 	}
-	if _, err := n.Check(time.Minute, nil, nil); fields(err) != "scopes: there are no active scopes" {
+	if _, err := n.Check(time.Minute, time.Time{}, nil, nil); fields(err) != "scopes: there are no active scopes" {
 		t.Error(err)
 	}
 	n.Range.End = instant("2026-10-31T00:00:15Z")
-	if _, err := n.Check(10*time.Second, states, nil); fields(err) != "end: 2026-10-31T00:00:15Z is not the end of a window; the nearest are 00:00:10 and 00:00:20" {
+	if _, err := n.Check(10*time.Second, time.Time{}, states, nil); fields(err) != "end: 2026-10-31T00:00:15Z is not the end of a window; the nearest are 00:00:10 and 00:00:20" {
 		t.Error(err)
 	}
 	busy := []Task{{ID: 3, Range: between("2026-10-01T00:00:00Z", "2026-11-01T00:00:00Z")}}

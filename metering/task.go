@@ -53,7 +53,7 @@ type Task struct {
 	Author    string
 	Created   time.Time
 	EndedAt   time.Time // zero until it is finished or cancelled
-	Error     string    // why its preview stopped
+	Error     string    // why its preview has to wait, if it has to
 
 	Scopes  []*Scope // the first few, by id
 	Among   int      // how many scopes it has
@@ -63,7 +63,15 @@ type Task struct {
 	Failure string   // of the first of them
 	Planned bool     // whether all of its windows are counted
 	Preview Change   // what it would change, as far as that is known
+	Missing int      // windows that the preview could not compute, and that are not in it
+	Because string   // the first of them, and why
 	Change  Change   // what it has changed so far
+}
+
+// TaskFilter selects tasks; the zero value selects all.
+type TaskFilter struct {
+	Kind   TaskKind    // empty: any
+	States []TaskState // empty: any
 }
 
 // Change is what a task changes in sum.
@@ -107,9 +115,18 @@ type Preview struct {
 	Leases []Lease // for all of the task's windows of some scopes
 }
 
+// PreviewRequest says which part of a dry run a process would compute.
+type PreviewRequest struct {
+	For     time.Duration // how long it is the caller's, unless that is renewed
+	Task    int64         // unless zero: only of this task
+	Sources []string      // names of those that the caller can ask; re-rates need none
+}
+
 // PreviewResult is what a dry run found out about the scopes of a Preview.
 type PreviewResult struct {
 	Differences []TaskDifference
 	Losses      []LostPrice
-	Error       string // why it can't go on, if it can't
+	Missing     int    // windows that could not be computed, and that are in nothing of the above
+	Because     string // the first of them, and why
+	Waits       string // why all of this has to be computed later, if it has to: nothing else counts then
 }

@@ -140,6 +140,7 @@ type stored struct {
 	Took     *int64    `db:"took_ms"`
 	Finished timestamp `db:"finished_at"`
 	RedoneBy *int64    `db:"redone_by"`
+	Recheck  timestamp `db:"recheck_at"` // zero: there is none to come
 }
 
 func (c *commit) window(scope int64, i int) *window {
@@ -234,7 +235,7 @@ func (c *commit) look(ctx context.Context) error {
 	}
 	seen := 0
 	query, args := in(`SELECT scope, begins_at, period, state, task, points, amount, config_version, rules_version, source_version, took_ms,
-		finished_at, redone_by FROM windows WHERE scope IN (?) AND begins_at >= ? AND begins_at < ?`+lock, refs(c.b.Scopes), at(r.Begin), at(r.End))
+		finished_at, redone_by, recheck_at FROM windows WHERE scope IN (?) AND begins_at >= ? AND begins_at < ?`+lock, refs(c.b.Scopes), at(r.Begin), at(r.End))
 	err := c.t.each(ctx, func(rows *sqlx.Rows) error {
 		var was stored
 		if err := rows.StructScan(&was); err != nil {
@@ -443,6 +444,7 @@ func (c *commit) ledger(ctx context.Context) error {
 	}
 	seconds, took := int64(b.Run.Length/time.Second), b.Took.Milliseconds()
 	var done, failed []any
+	var redone []int64 // scopes, by window
 	for i, scope := range b.Scopes {
 		for j := range b.Run.Count {
 			w := &c.windows[i*b.Run.Count+j]
@@ -463,30 +465,50 @@ func (c *commit) ledger(ctx context.Context) error {
 			if b.Task != nil {
 				m = c.madeAgain(w, m)
 			}
-			var task any
+			var task, waits any
 			next := now
-			if recheck := b.Run.Window(j).End.Add(b.Recheck); b.Recheck > 0 && recheck.After(now) && (b.Task == nil || b.Task.Kind != metering.Recheck) {
-				task, next = 0, recheck
+			if recheck := c.recheckAt(w, j, now); !recheck.IsZero() {
+				task, next, waits = 0, recheck, at(recheck)
 			}
 			done = append(done, scope.Ref, begin, seconds, state, at(next), b.Token, w.points, w.unpriced, w.amount.String(),
-				m.config, m.rules, m.source, m.took, at(now), task, m.redoneBy)
+				m.config, m.rules, m.source, m.took, at(now), task, m.redoneBy, waits)
+			redone = append(redone, scope.Ref)
 		}
 	}
 	// every row exists, see look: the insert is a bulk update that both databases know; attempts are counted from the first
 	// failure on
 	const attempts = "attempts = CASE WHEN windows.error IS NULL THEN 1 ELSE windows.attempts + 1 END"
 	err = c.t.insertRows(ctx, `INSERT INTO windows (scope, begins_at, period, state, next_attempt, attempt, points, unpriced, amount,
-		config_version, rules_version, source_version, took_ms, finished_at, task, redone_by)`,
+		config_version, rules_version, source_version, took_ms, finished_at, task, redone_by, recheck_at)`,
 		"ON CONFLICT (scope, begins_at) DO UPDATE SET state = excluded.state, "+attempts+`, attempt = excluded.attempt,
 		next_attempt = excluded.next_attempt, points = excluded.points, unpriced = excluded.unpriced, amount = excluded.amount,
 		config_version = excluded.config_version, rules_version = excluded.rules_version, source_version = excluded.source_version,
-		took_ms = excluded.took_ms, finished_at = excluded.finished_at, task = excluded.task, redone_by = excluded.redone_by, error = NULL`, 16, done)
+		took_ms = excluded.took_ms, finished_at = excluded.finished_at, task = excluded.task, redone_by = excluded.redone_by, recheck_at = excluded.recheck_at,
+		error = NULL`, 17, done)
 	if err != nil {
 		return err
+	}
+	if b.Task != nil && b.Task.ID != 0 {
+		if err := c.t.count(ctx, b.Task.ID, "done = done + ?", redone); err != nil {
+			return err
+		}
 	}
 	return c.t.insertRows(ctx, "INSERT INTO windows (scope, begins_at, period, state, next_attempt, attempt, finished_at, error)",
 		"ON CONFLICT (scope, begins_at) DO UPDATE SET state = excluded.state, "+attempts+`, attempt = excluded.attempt,
 		next_attempt = excluded.next_attempt, finished_at = excluded.finished_at, error = excluded.error`, 8, failed)
+}
+
+// recheckAt returns when a window that is done now is to be checked for late usage, zero if it isn't: some time after it was
+// first collected, or collected anew. Pricing it again takes no check away.
+func (c *commit) recheckAt(w *window, i int, now time.Time) time.Time {
+	if c.b.Task != nil && c.b.Task.Kind == metering.Rerate {
+		return w.was.Recheck.Time
+	}
+	recheck := c.b.Run.Window(i).End.Add(c.b.Recheck)
+	if c.b.Recheck <= 0 || !recheck.After(now) || c.b.Task != nil && c.b.Task.Kind == metering.Recheck {
+		return time.Time{}
+	}
+	return recheck
 }
 
 // findings replaces what was noticed about the windows.

@@ -29,8 +29,10 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	if err := flag.Set("rapid.checks", "10"); err != nil { // unless it is given: a case takes a second
-		panic(err)
+	for name, n := range map[string]string{"rapid.checks": "5", "rapid.steps": "40"} { // unless they are given: a case takes seconds
+		if err := flag.Set(name, n); err != nil {
+			panic(err)
+		}
 	}
 	testserver.Main(m)
 }

@@ -38,7 +38,11 @@ func (s *Store) CreateTask(ctx context.Context, n *metering.NewTask) (id int64, 
 		if err != nil {
 			return err
 		}
-		states, err := t.processed(ctx)
+		states, err := t.scopeWindows(ctx, n.Range)
+		if err != nil {
+			return err
+		}
+		kept, err := t.chargesFrom(ctx)
 		if err != nil {
 			return err
 		}
@@ -46,7 +50,7 @@ func (s *Store) CreateTask(ctx context.Context, n *metering.NewTask) (id int64, 
 		if err != nil {
 			return err
 		}
-		scopes, err := n.Check(length, states, busy)
+		scopes, err := n.Check(length, kept, states, busy)
 		if err != nil {
 			return err
 		}
@@ -120,22 +124,28 @@ func (t *tx) period(ctx context.Context) (time.Duration, error) {
 	return d, nil
 }
 
-// processed returns all scopes, and until when they are processed.
-func (t *tx) processed(ctx context.Context) ([]metering.ScopeState, error) {
+// chargesFrom returns since when there are charges; zero: since ever. Until the transaction ends retention drops no others.
+func (t *tx) chargesFrom(ctx context.Context) (time.Time, error) {
+	var zone string
+	if _, err := t.get(ctx, &zone, "SELECT value FROM settings WHERE name = ? "+t.d.forShare, settingTimezone); err != nil {
+		return time.Time{}, err
+	}
+	kept, err := t.retention(ctx)
+	return kept.ChargesFrom, err
+}
+
+// scopeWindows returns all scopes, with the first windows of a range that are not processed.
+func (t *tx) scopeWindows(ctx context.Context, r period.Range) ([]metering.ScopeWindows, error) {
 	var rows []struct {
 		scopeRow
 		PlannedTo timestamp `db:"planned_to"`
 		First     timestamp // open window; none if zero
 	}
-	err := t.list(ctx, &rows, "SELECT (SELECT w.begins_at FROM windows w WHERE w.scope = s.id AND w.state IN (0, 3) ORDER BY w.begins_at LIMIT 1) AS first, s.planned_to, "+
-		scopeColumns+" ORDER BY s.id")
-	states := make([]metering.ScopeState, len(rows))
+	err := t.list(ctx, &rows, `SELECT (SELECT w.begins_at FROM windows w WHERE w.scope = s.id AND w.begins_at >= ? AND w.begins_at < ? AND w.state IN (0, 3)
+		ORDER BY w.begins_at LIMIT 1) AS first, s.planned_to, `+scopeColumns+" ORDER BY s.id", at(r.Begin), at(r.End))
+	states := make([]metering.ScopeWindows, len(rows))
 	for i := range rows {
-		r := &rows[i]
-		states[i] = metering.ScopeState{Scope: r.scope(), ProcessedTo: r.First.Time, PlannedTo: r.PlannedTo.Time}
-		if r.First.IsZero() {
-			states[i].ProcessedTo = r.PlannedTo.Time
-		}
+		states[i] = metering.ScopeWindows{Scope: rows[i].scope(), FirstOpen: rows[i].First.Time, PlannedTo: rows[i].PlannedTo.Time}
 	}
 	return states, err
 }
@@ -198,11 +208,19 @@ func (t *tx) oldestWindow(ctx context.Context, scopes []int64) (oldest time.Time
 	return oldest, nil
 }
 
-// StartTask starts a task that was previewed.
+// StartTask starts a task that was previewed. It is a Conflict if charges of its range were dropped meanwhile.
 func (s *Store) StartTask(ctx context.Context, id int64, actor string) error {
-	return s.changeTask(ctx, id, actor, "start", "started", func(_ *tx, task *metering.Task) (metering.TaskState, error) {
+	return s.changeTask(ctx, id, actor, "start", "started", func(t *tx, task *metering.Task) (metering.TaskState, error) {
 		if task.State != metering.Previewed {
 			return "", nil
+		}
+		kept, err := t.chargesFrom(ctx)
+		if err != nil {
+			return "", err
+		}
+		if task.Range.Begin.Before(kept) {
+			return "", fault.New(fault.Conflict, "task %d begins at %s, and charges before %s were dropped while it waited; cancel it and make one that begins later",
+				id, task.Range.Begin.UTC().Format(time.RFC3339), kept.UTC().Format(time.RFC3339))
 		}
 		return metering.Running, nil
 	})
@@ -221,7 +239,12 @@ func (s *Store) CancelTask(ctx context.Context, id int64, actor string) error {
 	if err != nil {
 		return err
 	}
-	const chunks = 4 // as many as somebody may wait for
+	return s.giveBack(ctx, id)
+}
+
+// giveBack takes as many marks away from a task that is not running as somebody may wait for.
+func (s *Store) giveBack(ctx context.Context, id int64) (err error) {
+	const chunks = 4
 	more := true
 	for i := 0; i < chunks && more && err == nil; i++ {
 		more, err = s.unmarkSome(ctx, id)
@@ -230,8 +253,11 @@ func (s *Store) CancelTask(ctx context.Context, id int64, actor string) error {
 }
 
 // ResumeTask lets a cancelled task go on where it was: with its preview, waiting to be started, or with the windows that it
-// has not done yet. It is a Conflict if another task has some of its windows now.
+// not done yet. It is a Conflict if another task has some of its windows now, or while its marks are still being taken away.
 func (s *Store) ResumeTask(ctx context.Context, id int64, actor string) error {
+	if err := s.giveBack(ctx, id); err != nil {
+		return err
+	}
 	return s.changeTask(ctx, id, actor, "resume", "resumed", func(t *tx, task *metering.Task) (metering.TaskState, error) {
 		if task.State != metering.Cancelled {
 			return "", nil
@@ -251,6 +277,12 @@ func (s *Store) ResumeTask(ctx context.Context, id int64, actor string) error {
 		if err := metering.CheckOverlap(scopes, task.Range, busy); err != nil {
 			return "", err
 		}
+		var one int
+		if left, err := t.get(ctx, &one, "SELECT 1 FROM windows w WHERE w.task = ?"+byTurn, id); err != nil {
+			return "", err
+		} else if left {
+			return "", fault.New(fault.Conflict, "task %d can't be resumed yet: its windows are still being given back; try again in a moment", id)
+		}
 		return t.resumed(ctx, task)
 	})
 }
@@ -265,7 +297,7 @@ func (t *tx) resumed(ctx context.Context, task *metering.Task) (metering.TaskSta
 	if waiting, err := t.get(ctx, &one, "SELECT 1 FROM tasks WHERE id = ? AND lease_token IS NOT NULL", task.ID); err != nil || waiting {
 		return metering.Previewed, err
 	}
-	_, err := t.exec(ctx, "UPDATE task_scopes SET windows = 0, marked_to = ? WHERE task = ?", at(task.Range.Begin), task.ID)
+	_, err := t.exec(ctx, "UPDATE task_scopes SET windows = 0, done = 0, marked_to = ? WHERE task = ?", at(task.Range.Begin), task.ID)
 	return metering.Running, err
 }
 

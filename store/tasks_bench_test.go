@@ -128,7 +128,7 @@ func BenchmarkTasks(b *testing.B) {
 				id, err := s.CreateTask(ctx, n)
 				check(err)
 				took("create")
-				check(s.AdvanceTasks(ctx))
+				check(advanceAll(ctx, s))
 				took("mark")
 				_, err = raw.ExecContext(ctx, "UPDATE windows SET error = 'x' WHERE scope < 100")
 				check(err)
@@ -142,10 +142,20 @@ func BenchmarkTasks(b *testing.B) {
 				check(s.AdvanceTasks(ctx))
 				took("idle")
 				check(s.CancelTask(ctx, id, "x"))
-				check(s.AdvanceTasks(ctx))
+				check(advanceAll(ctx, s))
 				took("cancel")
 			}
 		})
+	}
+}
+
+// advanceAll marks all windows of running tasks, and takes away what marks others have left.
+func advanceAll(ctx context.Context, s *store.Store) error {
+	for {
+		began := time.Now()
+		if err := s.AdvanceTasks(ctx); err != nil || time.Since(began) < time.Second { // a longer call may have left something
+			return err
+		}
 	}
 }
 

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/jmoiron/sqlx"
 
@@ -28,14 +27,18 @@ type taskRow struct {
 	CreatedAt  timestamp `db:"created_at"`
 	FinishedAt timestamp `db:"finished_at"`
 	Error      string
+	Missing    int
+	Because    string
 }
 
-const taskColumns = "id, kind, state, all_scopes, begins_at, ends_at, as_it_was, reason, author, created_at, finished_at, COALESCE(error, '') AS error"
+const taskColumns = "id, kind, state, all_scopes, begins_at, ends_at, as_it_was, reason, author, created_at, finished_at, COALESCE(error, '') AS error, " +
+	"missing, COALESCE(because, '') AS because"
 
 func (r *taskRow) task() metering.Task {
 	return metering.Task{
 		ID: r.ID, Kind: r.Kind, State: r.State, AllScopes: r.AllScopes, Range: period.Range{Begin: r.BeginsAt.Time, End: r.EndsAt.Time},
 		AsItWas: r.AsItWas, Reason: r.Reason, Author: r.Author, Created: r.CreatedAt.Time, EndedAt: r.FinishedAt.Time, Error: r.Error,
+		Missing: r.Missing, Because: r.Because,
 	}
 }
 
@@ -60,26 +63,55 @@ func (s *Store) Task(ctx context.Context, id int64) (task *metering.Task, err er
 
 // Tasks lists tasks with everything that is known of them, the newest first, and says how many there are in all.
 func (s *Store) Tasks(ctx context.Context, limit, offset int) (tasks []metering.Task, total int, err error) {
-	err = s.view(ctx, func(t *tx) error {
-		tasks = nil
-		if _, err := t.get(ctx, &total, "SELECT COUNT(*) FROM tasks"); err != nil {
+	return s.FilterTasks(ctx, metering.TaskFilter{}, limit, offset)
+}
+
+// FilterTasks lists tasks of some kind or in some states, as Tasks does, and says how many of these there are.
+func (s *Store) FilterTasks(ctx context.Context, f metering.TaskFilter, limit, offset int) (tasks []metering.Task, total int, err error) {
+	where, args := "1 = 1", []any(nil)
+	if f.Kind != "" {
+		where, args = where+" AND kind = ?", append(args, f.Kind)
+	}
+	if len(f.States) > 0 {
+		where, args = in(where+" AND state IN (?)", append(args, f.States)...)
+	}
+	if len(f.States) > 0 && !slices.Contains(f.States, metering.Cancelled) && !slices.Contains(f.States, metering.Finished) {
+		where += " AND " + unfinished
+	}
+	err = s.view(ctx, func(t *tx) (err error) {
+		if _, err := t.get(ctx, &total, "SELECT COUNT(*) FROM tasks WHERE "+where, args...); err != nil {
 			return err
 		}
-		var rows []taskRow
-		if err := t.list(ctx, &rows, "SELECT "+taskColumns+" FROM tasks ORDER BY id DESC LIMIT ? OFFSET ?", limit, offset); err != nil {
-			return err
-		}
-		for i := range rows {
-			tasks = append(tasks, rows[i].task())
-		}
-		for part := range slices.Chunk(tasks, mostTasks) {
-			if err := t.fillTasks(ctx, part); err != nil {
-				return err
-			}
-		}
-		return nil
+		tasks, err = t.tasks(ctx, where+" ORDER BY id DESC LIMIT ? OFFSET ?", append(slices.Clone(args), limit, offset)...)
+		return err
 	})
 	return tasks, total, err
+}
+
+// OpenTasks returns the tasks that have not ended, with everything that is known of them, the newest first.
+func (s *Store) OpenTasks(ctx context.Context) (tasks []metering.Task, err error) {
+	err = s.view(ctx, func(t *tx) (err error) {
+		tasks, err = t.tasks(ctx, unfinished+" ORDER BY id DESC")
+		return err
+	})
+	return tasks, err
+}
+
+// tasks returns the tasks that a condition holds for, with everything that is known of them.
+func (t *tx) tasks(ctx context.Context, where string, args ...any) (tasks []metering.Task, err error) {
+	var rows []taskRow
+	if err := t.list(ctx, &rows, "SELECT "+taskColumns+" FROM tasks WHERE "+where, args...); err != nil {
+		return nil, err
+	}
+	for i := range rows {
+		tasks = append(tasks, rows[i].task())
+	}
+	for part := range slices.Chunk(tasks, mostTasks) {
+		if err := t.fillTasks(ctx, part); err != nil {
+			return nil, err
+		}
+	}
+	return tasks, nil
 }
 
 // mostTasks is how many tasks are filled by the same queries.
@@ -106,24 +138,29 @@ func (t *tx) fillTasks(ctx context.Context, tasks []metering.Task) error {
 	if err := t.taskChanges(ctx, byID, ids); err != nil {
 		return err
 	}
-	if len(running) == 0 { // windows wait for no other task
-		return nil
+	for _, id := range running {
+		if err := t.taskFailures(ctx, byID[id]); err != nil {
+			return err
+		}
 	}
-	return t.taskProgress(ctx, byID, running)
+	return nil
 }
 
 // taskScopes counts the scopes of tasks and their windows, and reads the first few scopes of each.
 func (t *tx) taskScopes(ctx context.Context, tasks map[int64]*metering.Task, ids []int64) error {
-	query, args := in("SELECT task, COUNT(*), SUM(windows), MIN(marked_to) FROM task_scopes WHERE task IN (?) GROUP BY task", ids)
+	query, args := in("SELECT task, COUNT(*), SUM(windows), SUM(done), MIN(marked_to) FROM task_scopes WHERE task IN (?) GROUP BY task", ids)
 	err := t.each(ctx, func(rows *sqlx.Rows) error {
 		var id int64
-		var n, windows int
+		var n, windows, done int
 		var marked timestamp
-		if err := rows.Scan(&id, &n, &windows, &marked); err != nil {
+		if err := rows.Scan(&id, &n, &windows, &done, &marked); err != nil {
 			return fmt.Errorf("store: tasks: %w", err)
 		}
 		task := tasks[id]
 		task.Among, task.Windows, task.Planned = n, windows, !marked.Before(task.Range.End)
+		if task.State == metering.Running { // windows wait for no other task
+			task.Left = windows - done
+		}
 		return nil
 	}, query, args...)
 	if err != nil {
@@ -155,38 +192,15 @@ func (t *tx) taskScopes(ctx context.Context, tasks map[int64]*metering.Task, ids
 	return nil
 }
 
-// taskProgress counts the windows that wait for running tasks, and reads why the first of those that failed did.
-func (t *tx) taskProgress(ctx context.Context, tasks map[int64]*metering.Task, ids []int64) error {
-	const most = 1 << 30 // scopes: a begin and a scope make one number, ordered by begin
-	query, args := in(`SELECT task, COUNT(*), SUM(CASE WHEN error IS NULL THEN 0 ELSE 1 END), COALESCE(MIN(CASE WHEN error IS NULL THEN NULL ELSE `+
-		t.d.seconds("begins_at")+fmt.Sprintf(" * %d + scope END), 0) FROM windows WHERE task IN (?) GROUP BY task", most), ids)
-	var failing []string
-	var keys []any
-	err := t.each(ctx, func(rows *sqlx.Rows) error {
-		var id, first int64
-		var left, failed int
-		if err := rows.Scan(&id, &left, &failed, &first); err != nil {
-			return fmt.Errorf("store: tasks: %w", err)
-		}
-		tasks[id].Left, tasks[id].Failing = left, failed
-		if failed > 0 {
-			failing = append(failing, "scope = ? AND begins_at = ?")
-			keys = append(keys, first%most, at(time.Unix(first/most, 0)))
-		}
-		return nil
-	}, query, args...)
-	if err != nil || len(failing) == 0 {
+// taskFailures counts the windows of a running task that failed, in an index that has no others, and reads why the first of
+// them did.
+func (t *tx) taskFailures(ctx context.Context, task *metering.Task) error {
+	const failing = " FROM windows WHERE task = ? AND task IS NOT NULL AND error IS NOT NULL"
+	if _, err := t.get(ctx, &task.Failing, "SELECT COUNT(*)"+failing, task.ID); err != nil || task.Failing == 0 {
 		return err
 	}
-	return t.each(ctx, func(rows *sqlx.Rows) error {
-		var id int64
-		var failure string
-		if err := rows.Scan(&id, &failure); err != nil {
-			return fmt.Errorf("store: tasks: %w", err)
-		}
-		tasks[id].Failure = failure
-		return nil
-	}, "SELECT task, error FROM windows WHERE "+strings.Join(failing, " OR "), keys...)
+	_, err := t.get(ctx, &task.Failure, "SELECT error"+failing+" ORDER BY task, begins_at, scope LIMIT 1", task.ID)
+	return err
 }
 
 // taskChanges sums what tasks change.
@@ -238,29 +252,36 @@ func (s *Store) TaskDifferences(ctx context.Context, id int64, preview bool) (al
 }
 
 // TaskLosses returns the first of the points that would lose their price, as a task's preview found them, the most
-// expensive first, and how many of these were kept: at most maxLosses.
-func (s *Store) TaskLosses(ctx context.Context, id int64, limit int) (losses []metering.LostPrice, kept int, err error) {
-	err = s.view(ctx, func(t *tx) error {
-		losses = nil
-		scopes := map[int64]*metering.Scope{}
-		err := t.each(ctx, func(rows *sqlx.Rows) error {
-			var l metering.LostPrice
-			var scope int64
-			if err := rows.Scan(&scope, &l.Metric, &l.Reason, &l.Detail, &l.Points, &l.Amount); err != nil {
-				return fmt.Errorf("store: task losses: %w", err)
-			}
-			l.Scope = shared(scopes, scope)
-			losses = append(losses, l)
-			return nil
-		}, "SELECT scope, metric, reason, detail, points, amount FROM task_losses WHERE task = ?", id)
-		if err != nil {
+// expensive first, and how many it found: by scope, metric, reason and attributes. Of these at most maxLosses are kept.
+func (s *Store) TaskLosses(ctx context.Context, id int64, limit int) (losses []metering.LostPrice, found int, err error) {
+	err = s.view(ctx, func(t *tx) (err error) {
+		if _, err := t.get(ctx, &found, "SELECT losses FROM tasks WHERE id = ?", id); err != nil {
 			return err
 		}
-		return t.readScopes(ctx, scopes)
+		losses, err = t.losses(ctx, id)
+		return err
 	})
+	return losses[:min(len(losses), limit)], found, err
+}
+
+// losses returns the losses that are kept of a task, the most expensive first.
+func (t *tx) losses(ctx context.Context, id int64) (losses []metering.LostPrice, err error) {
+	scopes := map[int64]*metering.Scope{}
+	err = t.each(ctx, func(rows *sqlx.Rows) error {
+		var l metering.LostPrice
+		var scope int64
+		if err := rows.Scan(&scope, &l.Metric, &l.Reason, &l.Detail, &l.Points, &l.Amount); err != nil {
+			return fmt.Errorf("store: task losses: %w", err)
+		}
+		l.Scope = shared(scopes, scope)
+		losses = append(losses, l)
+		return nil
+	}, "SELECT scope, metric, reason, detail, points, amount FROM task_losses WHERE task = ?", id)
+	if err == nil {
+		err = t.readScopes(ctx, scopes)
+	}
 	slices.SortFunc(losses, compareLosses)
-	kept = len(losses)
-	return losses[:min(kept, limit)], kept, err
+	return losses, err
 }
 
 // compareLosses orders losses, the most expensive first.

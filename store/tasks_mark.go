@@ -13,10 +13,18 @@ var (
 	markScopes  = 500
 )
 
-// AdvanceTasks marks the windows of running tasks, so that workers are given them, takes away what marks cancelled tasks
-// have left, and finishes the tasks whose windows are all done. It may run anywhere, any number of times at once; what it
-// was interrupted in, the next call goes on with.
+// How long a call of AdvanceTasks takes marks away, and how long it goes on in all: work that is due does not wait for a task
+// of millions of windows.
+var (
+	sweepFor   = time.Second
+	advanceFor = 2 * time.Second
+)
+
+// AdvanceTasks marks windows of running tasks, so that workers are given them, takes away what marks cancelled tasks have
+// left, and finishes the tasks whose windows are all done. It may run anywhere, any number of times at once. After two seconds
+// it stops, and the next call goes on: while a running task has windows that are not marked yet, Pending says so.
 func (s *Store) AdvanceTasks(ctx context.Context) error {
+	began := time.Now()
 	var running []struct {
 		ID   int64
 		Open bool // whether there are windows to mark
@@ -29,9 +37,7 @@ func (s *Store) AdvanceTasks(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	// First the marks of cancelled tasks. These tasks were running no more when those above could begin, so that none of them
-	// finds windows that are marked for another one.
-	if err := s.sweepMarks(ctx); err != nil {
+	if err := s.sweepMarks(ctx, began.Add(sweepFor)); err != nil {
 		return err
 	}
 	var open []int64
@@ -49,7 +55,9 @@ func (s *Store) AdvanceTasks(ctx context.Context) error {
 				left = append(left, id)
 			}
 		}
-		open = left
+		if open = left; time.Since(began) >= advanceFor {
+			break
+		}
 	}
 	for _, task := range running {
 		if err := s.finishTask(ctx, task.ID); err != nil {
@@ -59,8 +67,8 @@ func (s *Store) AdvanceTasks(ctx context.Context) error {
 	return nil
 }
 
-// sweepMarks takes the marks away of tasks that are not running.
-func (s *Store) sweepMarks(ctx context.Context) error {
+// sweepMarks takes the marks away of tasks that are not running, until a time.
+func (s *Store) sweepMarks(ctx context.Context, until time.Time) error {
 	for id := int64(0); ; {
 		var next *int64
 		var state metering.TaskState
@@ -76,7 +84,10 @@ func (s *Store) sweepMarks(ctx context.Context) error {
 			return err
 		}
 		id = *next
-		for more := state == metering.Cancelled; more; {
+		for more := state != metering.Running; more; {
+			if time.Now().After(until) {
+				return nil
+			}
 			if more, err = s.unmarkSome(ctx, id); err != nil {
 				return err
 			}
@@ -84,14 +95,13 @@ func (s *Store) sweepMarks(ctx context.Context) error {
 	}
 }
 
-// marking is a part of a task that is marked, or unmarked, at once: the windows of some scopes that begin from one time to
-// before another.
+// marking is a part of a task that is marked at once: the windows of some scopes that begin from one time to before another.
 type marking struct {
 	scopes   []int64
 	from, to time.Time
 }
 
-// candidate is a scope that a task has windows to mark of, or to unmark.
+// candidate is a scope that a task has windows to mark of.
 type candidate struct {
 	Scope    int64
 	MarkedTo timestamp `db:"marked_to"`
@@ -112,33 +122,6 @@ func first(candidates []candidate) (scopes []int64) {
 	return scopes
 }
 
-// candidates lists some of a task's scopes that a condition holds for, and counts the windows w of each that another one
-// holds for. The transaction has them to itself then.
-func (t *tx) candidates(ctx context.Context, task *metering.Task, scopes, windows string, args ...any) (all []candidate, err error) {
-	length, err := t.period(ctx)
-	if err != nil {
-		return nil, err
-	}
-	each := int(task.Range.End.Sub(task.Range.Begin)/length) + 1 // about, if the period has not changed
-	args = append(args, markWindows+1, task.ID)
-	args = append(args, at(task.Range.Begin), at(task.Range.End), max(1, min(markScopes, markWindows/each)))
-	err = t.list(ctx, &all, `SELECT ts.scope, ts.marked_to, (SELECT COUNT(*) FROM (
-			SELECT w.scope FROM windows w WHERE w.scope = ts.scope AND `+windows+` LIMIT ?) x) AS windows
-		FROM task_scopes ts WHERE ts.task = ? AND `+scopes+" ORDER BY ts.scope LIMIT ? "+t.d.forUpdate, args...)
-	return all, err
-}
-
-// taskIn returns a task that is in a certain state and stays so until the transaction ends.
-func (t *tx) taskIn(ctx context.Context, id int64, state metering.TaskState) (*metering.Task, error) {
-	var row taskRow
-	found, err := t.get(ctx, &row, "SELECT "+taskColumns+" FROM tasks WHERE id = ? AND state = ? "+t.d.forShare, id, state)
-	if err != nil || !found {
-		return nil, err
-	}
-	task := row.task()
-	return &task, nil
-}
-
 // holdScopes lets commits to some scopes come before or after this transaction.
 func (t *tx) holdScopes(ctx context.Context, ids []int64) error {
 	var held []int64
@@ -148,25 +131,48 @@ func (t *tx) holdScopes(ctx context.Context, ids []int64) error {
 
 // markSome marks some more windows of a running task; more says that there may be more.
 func (s *Store) markSome(ctx context.Context, id int64) (more bool, err error) {
+	other := int64(0) // a task that left its marks
 	err = s.update(ctx, func(t *tx) error {
-		more = false
-		task, err := t.taskIn(ctx, id, metering.Running)
-		if err != nil || task == nil {
+		more, other = false, 0
+		var row taskRow
+		if found, err := t.get(ctx, &row, "SELECT "+taskColumns+" FROM tasks WHERE id = ? AND state = 'running' "+t.d.forShare, id); err != nil || !found {
 			return err
 		}
-		m, err := t.nextMarking(ctx, task)
+		task := row.task()
+		m, err := t.nextMarking(ctx, &task)
 		if err != nil || m == nil {
 			return err
 		}
 		more = true
+		if err := t.holdScopes(ctx, m.scopes); err != nil {
+			return err
+		}
+		query, args := in(`SELECT w.task FROM windows w WHERE w.scope IN (?) AND w.begins_at >= ? AND w.begins_at < ? AND w.task IS NOT NULL
+			AND +w.task NOT IN (0, ?)`+byKey, m.scopes, at(m.from), at(m.to), id)
+		if found, err := t.get(ctx, &other, query, args...); err != nil || found {
+			return err
+		}
 		return t.mark(ctx, id, m)
 	})
+	if err == nil && other != 0 {
+		_, err = s.unmarkSome(ctx, other)
+	}
 	return more, err
 }
 
 // nextMarking returns what to mark next, nil if nothing is left.
 func (t *tx) nextMarking(ctx context.Context, task *metering.Task) (*marking, error) {
-	all, err := t.candidates(ctx, task, "ts.marked_to >= ? AND ts.marked_to < ?", "w.begins_at >= ts.marked_to AND w.begins_at < ?", at(task.Range.End))
+	length, err := t.period(ctx)
+	if err != nil {
+		return nil, err
+	}
+	each := int(task.Range.End.Sub(task.Range.Begin)/length) + 1 // windows of a scope, about, if the period has not changed
+	var all []candidate
+	end := at(task.Range.End)
+	err = t.list(ctx, &all, `SELECT ts.scope, ts.marked_to, (SELECT COUNT(*) FROM (
+			SELECT w.scope FROM windows w WHERE w.scope = ts.scope AND w.begins_at >= ts.marked_to AND w.begins_at < ? LIMIT ?) x) AS windows
+		FROM task_scopes ts WHERE ts.task = ? AND ts.marked_to < ? ORDER BY ts.scope LIMIT ?`,
+		end, markWindows+1, task.ID, end, max(1, min(markScopes, markWindows/each)))
 	if err != nil || len(all) == 0 {
 		return nil, err
 	}
@@ -180,11 +186,9 @@ func (t *tx) nextMarking(ctx context.Context, task *metering.Task) (*marking, er
 	return m, nil
 }
 
-// mark gives windows to a task and counts them: those that it has done already, too.
+// mark gives windows to a task and counts them: those that it has done already, too. Where another process was quicker it
+// changes nothing. When a window is to be checked for late usage stays noted: see unmarkSome.
 func (t *tx) mark(ctx context.Context, id int64, m *marking) error {
-	if err := t.holdScopes(ctx, m.scopes); err != nil {
-		return err
-	}
 	// attempt: that the window was tried before does not count
 	query, args := in(`UPDATE windows SET task = ?, attempts = 0, attempt = 0, next_attempt = ?, error = NULL
 		WHERE scope IN (?) AND begins_at >= ? AND begins_at < ? AND state IN (2, 5) AND (task IS NULL OR task = 0) AND (redone_by IS NULL OR redone_by <> ?)`,
@@ -192,58 +196,71 @@ func (t *tx) mark(ctx context.Context, id int64, m *marking) error {
 	if _, err := t.exec(ctx, query, args...); err != nil {
 		return err
 	}
-	query, args = in(`UPDATE task_scopes SET marked_to = ?, windows = windows + (SELECT COUNT(*) FROM windows w
-			WHERE w.scope = task_scopes.scope AND w.begins_at >= ? AND w.begins_at < ? AND (w.task = ? OR w.redone_by = ?))
-		WHERE task = ? AND scope IN (?)`, at(m.to), at(m.from), at(m.to), id, id, id, m.scopes)
+	const mine = "(SELECT COUNT(*) FROM windows w WHERE w.scope = task_scopes.scope AND w.begins_at >= ? AND w.begins_at < ? AND "
+	query, args = in("UPDATE task_scopes SET marked_to = ?, windows = windows + "+mine+"(w.task = ? OR w.redone_by = ?)), done = done + "+mine+`
+			w.redone_by = ? AND (w.task IS NULL OR w.task <> ?)) WHERE task = ? AND scope IN (?) AND marked_to = ?`,
+		at(m.to), at(m.from), at(m.to), id, id, at(m.from), at(m.to), id, id, id, m.scopes, at(m.from))
 	_, err := t.exec(ctx, query, args...)
 	return err
 }
 
-// unmarkSome takes away some marks of a cancelled task, from the end of its range; more says that there may be more.
+// givenBack is SQL that takes a window away from a task: then it waits for its late re-check again, if that is still to be.
+const givenBack = "task = CASE WHEN recheck_at IS NULL THEN NULL ELSE 0 END, next_attempt = COALESCE(recheck_at, next_attempt), attempts = 0, error = NULL"
+
+// unmarkSome takes some windows away from a task that is not running, which counts only those that it has done then; more
+// says that there may be more.
 func (s *Store) unmarkSome(ctx context.Context, id int64) (more bool, err error) {
 	err = s.update(ctx, func(t *tx) error {
 		more = false
-		task, err := t.taskIn(ctx, id, metering.Cancelled)
-		if err != nil || task == nil {
+		var state metering.TaskState
+		_, err := t.get(ctx, &state, "SELECT state FROM tasks WHERE id = ? "+t.d.forShare, id)
+		if err != nil || state == metering.Running {
 			return err
 		}
-		all, err := t.candidates(ctx, task, "ts.marked_to > ? AND ts.marked_to <= ?",
-			"+w.task = ts.task AND w.begins_at >= ? AND w.begins_at < ts.marked_to", at(task.Range.Begin))
-		if err != nil || len(all) == 0 {
+		// in the order of the index: those that were marked together lie together
+		const some = "SELECT scope, begins_at FROM windows WHERE task = ? AND task IS NOT NULL"
+		var scopes []int64
+		err = t.list(ctx, &scopes, "SELECT DISTINCT x.scope FROM ("+some+" ORDER BY task, next_attempt LIMIT ?) x ORDER BY x.scope LIMIT ?", id, markWindows, markScopes)
+		if err != nil || len(scopes) == 0 {
 			return err
 		}
 		more = true
-		m := &marking{first(all), task.Range.Begin, all[0].MarkedTo.Time}
-		if all[0].Windows > markWindows { // of a single scope
-			var from timestamp
-			_, err := t.get(ctx, &from, "SELECT begins_at FROM windows WHERE +task = ? AND scope = ? AND begins_at < ? ORDER BY begins_at DESC LIMIT 1 OFFSET ?",
-				id, all[0].Scope, at(m.to), markWindows-1)
-			if err != nil {
-				return err
-			}
-			m.from = from.Time
+		if err := t.holdScopes(ctx, scopes); err != nil {
+			return err
 		}
-		return t.unmark(ctx, id, m)
+		var changed []int64
+		query, args := in("UPDATE windows SET "+givenBack+" WHERE (scope, begins_at) IN ("+some+" AND +scope IN (?) ORDER BY task, next_attempt LIMIT ?) RETURNING scope", id, scopes, markWindows)
+		if err := t.list(ctx, &changed, query, args...); err != nil {
+			return err
+		}
+		if err := t.count(ctx, id, "windows = windows - ?", changed); err != nil {
+			return err
+		}
+		query, args = in("UPDATE task_scopes SET marked_to = (SELECT t.begins_at FROM tasks t WHERE t.id = task_scopes.task) WHERE task = ? AND scope IN (?)", id, scopes)
+		_, err = t.exec(ctx, query, args...)
+		return err
 	})
 	return more, err
 }
 
-// unmark takes windows away from a task, which counts only those that it has done then.
-func (t *tx) unmark(ctx context.Context, id int64, m *marking) error {
-	if err := t.holdScopes(ctx, m.scopes); err != nil {
-		return err
+// count changes how many windows of each scope a task has counted: set is the change, with a place for how many of those given
+// by their scopes are of a scope.
+func (t *tx) count(ctx context.Context, id int64, set string, scopes []int64) error {
+	windows := map[int64]int{}
+	for _, scope := range scopes {
+		windows[scope]++
 	}
-	query, args := in(`UPDATE task_scopes SET marked_to = ?, windows = windows - (SELECT COUNT(*) FROM windows w
-			WHERE +w.task = task_scopes.task AND w.scope = task_scopes.scope AND w.begins_at >= ? AND w.begins_at < ?)
-		WHERE task = ? AND scope IN (?)`, at(m.from), at(m.from), at(m.to), id, m.scopes)
-	if _, err := t.exec(ctx, query, args...); err != nil {
-		return err
+	alike := map[int][]int64{}
+	for scope, n := range windows {
+		alike[n] = append(alike[n], scope)
 	}
-	// with the plus, no index of tasks is used: all of its marks would be gone through each time
-	query, args = in("UPDATE windows SET task = NULL, attempts = 0, error = NULL WHERE +task = ? AND scope IN (?) AND begins_at >= ? AND begins_at < ?",
-		id, m.scopes, at(m.from), at(m.to))
-	_, err := t.exec(ctx, query, args...)
-	return err
+	for n, scopes := range alike {
+		query, args := in("UPDATE task_scopes SET "+set+" WHERE task = ? AND scope IN (?)", n, id, scopes)
+		if _, err := t.exec(ctx, query, args...); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // finishTask finishes a running task if all its windows are marked and none of them waits any more.

@@ -18,18 +18,20 @@ import (
 // A part of a preview has about so many leases at the most, or it is of a single scope.
 const previewLeases = 1_500
 
-// maxLosses is how many of the points that would lose their price are kept of a preview, each with its attributes. All of
-// them are counted.
+// maxLosses is how many of the points that would lose their price are kept of a preview, the most expensive, each with its
+// attributes. All of them are counted.
 const maxLosses = 1_000
 
-// NextPreview returns a part of the oldest task that is to be previewed and that nobody previews, or nil if there is none.
-// The task is the caller's for some time, or until SavePreview. A task of which nothing is left waits to be started.
-func (s *Store) NextPreview(ctx context.Context, _ string, d time.Duration) (p *metering.Preview, err error) {
+// NextPreview returns a part of the oldest task that is to be previewed, that nobody previews and of which the caller can ask
+// the source, or nil if there is none. The task is the caller's for some time, or until SavePreview. A task of which nothing
+// is left waits to be started.
+func (s *Store) NextPreview(ctx context.Context, r metering.PreviewRequest) (p *metering.Preview, err error) {
 	for {
 		idle := true
 		err := s.view(ctx, func(t *tx) error {
 			var id int64
-			found, err := t.get(ctx, &id, "SELECT id FROM tasks WHERE "+toPreview+" LIMIT 1", at(time.Now()))
+			which, args := toPreview(&r, time.Now())
+			found, err := t.get(ctx, &id, "SELECT id FROM tasks WHERE "+which+" LIMIT 1", args...)
 			idle = !found
 			return err
 		})
@@ -38,7 +40,7 @@ func (s *Store) NextPreview(ctx context.Context, _ string, d time.Duration) (p *
 		}
 		done := false
 		err = s.update(ctx, func(t *tx) (err error) {
-			p, done, err = t.nextPreview(ctx, d)
+			p, done, err = t.nextPreview(ctx, &r)
 			return err
 		})
 		if err != nil {
@@ -50,14 +52,32 @@ func (s *Store) NextPreview(ctx context.Context, _ string, d time.Duration) (p *
 	}
 }
 
-// toPreview is SQL for tasks that nobody previews at a time.
-const toPreview = unfinished + " AND state = 'previewing' AND (lease_until IS NULL OR lease_until <= ?)"
+// toPreview is SQL for the tasks of a request that nobody previews.
+func toPreview(r *metering.PreviewRequest, now time.Time) (string, []any) {
+	const open = "SELECT 1 FROM task_scopes ts WHERE ts.task = tasks.id AND NOT ts.previewed"
+	query, args := unfinished+" AND state = 'previewing' AND (lease_until IS NULL OR lease_until <= ? OR lease_until > ?)",
+		[]any{at(now), at(now.Add(max(mostLease, mostLeases*r.For)))}
+	if r.Task != 0 {
+		query, args = query+" AND id = ?", append(args, r.Task)
+	}
+	able := "tasks.kind = ? OR NOT EXISTS (" + open + ")"
+	args = append(args, metering.Rerate)
+	if len(r.Sources) > 0 {
+		able += " OR EXISTS (" + open + " AND ts.scope IN (" + ofSources + "))"
+		args = append(args, r.Sources)
+	}
+	return in(query+" AND ("+able+")", args...)
+}
+
+// ofSources is SQL for the scopes of some sources.
+const ofSources = "SELECT s.id FROM scopes s JOIN sources src ON src.id = s.source WHERE src.name IN (?)"
 
 // nextPreview takes the next part; done says that there was none and something was changed that may bring another.
-func (t *tx) nextPreview(ctx context.Context, d time.Duration) (p *metering.Preview, done bool, err error) {
+func (t *tx) nextPreview(ctx context.Context, r *metering.PreviewRequest) (p *metering.Preview, done bool, err error) {
 	now := time.Now()
 	var row taskRow
-	found, err := t.get(ctx, &row, "SELECT "+taskColumns+" FROM tasks WHERE "+toPreview+" ORDER BY id LIMIT 1 "+t.d.skipLocked, at(now))
+	which, args := toPreview(r, now)
+	found, err := t.get(ctx, &row, "SELECT "+taskColumns+" FROM tasks WHERE "+which+" ORDER BY id LIMIT 1 "+t.d.skipLocked, args...)
 	if err != nil || !found {
 		return nil, false, err
 	}
@@ -66,11 +86,11 @@ func (t *tx) nextPreview(ctx context.Context, d time.Duration) (p *metering.Prev
 	if err != nil {
 		return nil, false, err
 	}
-	if _, err := t.exec(ctx, "UPDATE tasks SET lease_token = ?, lease_until = ? WHERE id = ?", token, at(now.Add(d)), task.ID); err != nil {
+	if _, err := t.exec(ctx, "UPDATE tasks SET lease_token = ?, lease_until = ? WHERE id = ?", token, at(now.Add(r.For)), task.ID); err != nil {
 		return nil, false, err
 	}
 	p = &metering.Preview{Task: &task, Token: token}
-	scopes, err := t.unpreviewed(ctx, &task)
+	scopes, err := t.unpreviewed(ctx, &task, r.Sources)
 	if err != nil {
 		return nil, false, err
 	}
@@ -91,15 +111,20 @@ func (t *tx) nextPreview(ctx context.Context, d time.Duration) (p *metering.Prev
 	return p, false, nil
 }
 
-// unpreviewed returns some scopes that a task's preview has not come to.
-func (t *tx) unpreviewed(ctx context.Context, task *metering.Task) (scopes []int64, err error) {
+// unpreviewed returns some scopes that a task's preview has not come to, of some sources if these are to be asked.
+func (t *tx) unpreviewed(ctx context.Context, task *metering.Task, sources []string) (scopes []int64, err error) {
 	length, err := t.period(ctx)
 	if err != nil {
 		return nil, err
 	}
 	windows := int(task.Range.End.Sub(task.Range.Begin)/length) + 1 // of each scope, about
 	leases := (windows + metering.MaxLeaseWindows - 1) / metering.MaxLeaseWindows
-	err = t.list(ctx, &scopes, "SELECT scope FROM task_scopes WHERE task = ? AND NOT previewed ORDER BY scope LIMIT ?", task.ID, max(1, previewLeases/leases))
+	query, args := "SELECT scope FROM task_scopes WHERE task = ? AND NOT previewed", []any{task.ID}
+	if task.Kind != metering.Rerate && len(sources) > 0 {
+		query, args = query+" AND scope IN ("+ofSources+")", append(args, sources)
+	}
+	query, args = in(query+" ORDER BY scope LIMIT ?", append(args, max(1, previewLeases/leases))...)
+	err = t.list(ctx, &scopes, query, args...)
 	return scopes, err
 }
 
@@ -191,8 +216,19 @@ func (t *tx) endPreview(ctx context.Context, id int64) error {
 	return err
 }
 
-// SavePreview stores what a part of a preview found out, and gives the task back. With an error the task is cancelled. If the
-// task was cancelled meanwhile, or is somebody else's, nothing is stored and the error is a Conflict.
+// RenewPreview prolongs the caller's time for a part of a preview and reports whether it still has it.
+func (s *Store) RenewPreview(ctx context.Context, p *metering.Preview, d time.Duration) (held bool, err error) {
+	err = s.update(ctx, func(t *tx) error {
+		n, err := t.exec(ctx, "UPDATE tasks SET lease_until = ? WHERE id = ? AND state = ? AND lease_token = ? AND lease_until IS NOT NULL",
+			at(time.Now().Add(d)), p.Task.ID, metering.Previewing, p.Token)
+		held = n == 1
+		return err
+	})
+	return held, err
+}
+
+// SavePreview stores what a part of a preview found out, or why it waits, and gives the task back. If the task was cancelled
+// meanwhile, or is somebody else's, nothing is stored and the error is a Conflict.
 func (s *Store) SavePreview(ctx context.Context, p *metering.Preview, r *metering.PreviewResult) error {
 	return s.update(ctx, func(t *tx) error {
 		id := p.Task.ID
@@ -205,8 +241,8 @@ func (s *Store) SavePreview(ctx context.Context, p *metering.Preview, r *meterin
 		if !found {
 			return fault.New(fault.Conflict, "task %d was cancelled, or is previewed by another process; nothing was stored", id)
 		}
-		if r.Error != "" {
-			_, err := t.exec(ctx, "UPDATE tasks SET state = ?, finished_at = ?, error = ?, lease_until = NULL WHERE id = ?", metering.Cancelled, at(time.Now()), r.Error, id)
+		if r.Waits != "" {
+			_, err := t.exec(ctx, "UPDATE tasks SET error = ?, lease_until = NULL WHERE id = ?", r.Waits, id)
 			return err
 		}
 		if err := t.addDifferences(ctx, id, true, r.Differences); err != nil {
@@ -222,7 +258,12 @@ func (s *Store) SavePreview(ctx context.Context, p *metering.Preview, r *meterin
 		if err := t.previewed(ctx, id, slices.Compact(scopes)); err != nil {
 			return err
 		}
-		if _, err := t.exec(ctx, "UPDATE tasks SET lease_until = NULL WHERE id = ?", id); err != nil {
+		because := any(nil)
+		if r.Missing > 0 {
+			because = r.Because
+		}
+		_, err = t.exec(ctx, "UPDATE tasks SET lease_until = NULL, error = NULL, missing = missing + ?, because = COALESCE(because, ?) WHERE id = ?", r.Missing, because, id)
+		if err != nil {
 			return err
 		}
 		return t.endPreview(ctx, id)
@@ -266,7 +307,8 @@ func (t *tx) addDifferences(ctx context.Context, id int64, preview bool, all []m
 			", lost_amount = "+t.d.add("d.lost_amount", "excluded.lost_amount"), 10, values)
 }
 
-// addLosses adds points that would lose their price, as far as there is room: the most expensive ones first.
+// addLosses counts points that would lose their price, and keeps the most expensive ones of all parts of a preview. Each part
+// is of other scopes.
 func (t *tx) addLosses(ctx context.Context, id int64, all []metering.LostPrice) error {
 	type key struct {
 		scope  int64
@@ -287,15 +329,31 @@ func (t *tx) addLosses(ctx context.Context, id int64, all []metering.LostPrice) 
 		sums[i].Points += l.Points
 		sums[i].Amount.Accumulate(&l.Amount)
 	}
-	slices.SortFunc(sums, compareLosses)
-	var have int
-	if _, err := t.get(ctx, &have, "SELECT COUNT(*) FROM task_losses WHERE task = ?", id); err != nil {
+	if len(sums) == 0 {
+		return nil
+	}
+	if _, err := t.exec(ctx, "UPDATE tasks SET losses = losses + ? WHERE id = ?", len(sums), id); err != nil {
 		return err
 	}
+	kept, err := t.losses(ctx, id)
+	if err != nil {
+		return err
+	}
+	slices.SortFunc(sums, compareLosses)
+	if len(kept)+len(sums) > maxLosses {
+		if len(kept) == maxLosses && compareLosses(kept[maxLosses-1], sums[0]) < 0 { // none of them is dear enough
+			return nil
+		}
+		sums = append(kept, sums...)
+		slices.SortFunc(sums, compareLosses)
+		sums = sums[:maxLosses]
+		if _, err := t.exec(ctx, "DELETE FROM task_losses WHERE task = ?", id); err != nil {
+			return err
+		}
+	}
 	var values []any
-	for _, l := range sums[:min(len(sums), max(0, maxLosses-have))] {
+	for _, l := range sums {
 		values = append(values, id, l.Scope.Ref, l.Metric, l.Reason, l.Detail, l.Points, l.Amount.String())
 	}
-	return t.insertRows(ctx, "INSERT INTO task_losses AS l (task, scope, metric, reason, detail, points, amount)",
-		"ON CONFLICT (task, scope, metric, reason, detail) DO UPDATE SET points = l.points + excluded.points, amount = "+t.d.add("l.amount", "excluded.amount"), 7, values)
+	return t.insertRows(ctx, "INSERT INTO task_losses (task, scope, metric, reason, detail, points, amount)", "", 7, values)
 }

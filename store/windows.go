@@ -245,7 +245,17 @@ func (t *tx) running(ctx context.Context, r *metering.LeaseRequest) (ids []int64
 	if !r.Again {
 		return nil, nil
 	}
-	err = t.list(ctx, &ids, "SELECT id FROM tasks WHERE state = 'running' AND state IN ('previewing', 'previewed', 'running') ORDER BY id")
+	kinds := ""
+	switch {
+	case r.Rerates:
+		kinds = " AND kind = 're-rate'"
+	case r.Collects:
+		kinds = " AND kind <> 're-rate'"
+	}
+	err = t.list(ctx, &ids, "SELECT id FROM tasks WHERE state = 'running' AND state IN ('previewing', 'previewed', 'running')"+kinds+" ORDER BY id")
+	if r.Rerates {
+		return append(ids, -1), err // nobody's: queries need some number
+	}
 	return append(ids, 0), err
 }
 
@@ -496,7 +506,7 @@ func refs(scopes []*metering.Scope) []int64 {
 }
 
 // Pending reports whether windows of the request are still to be tried, by whoever has them now: by workers with a lease,
-// or with none that ended in time to be taken over.
+// or with none that ended in time to be taken over; or, of running tasks, by AdvanceTasks, which has to mark them first.
 func (s *Store) Pending(ctx context.Context, r metering.LeaseRequest) (pending bool, err error) {
 	err = s.view(ctx, func(t *tx) error {
 		running, err := t.running(ctx, &r)
@@ -512,10 +522,26 @@ func (s *Store) Pending(ctx context.Context, r metering.LeaseRequest) (pending b
 			open = "s.active AND " + open
 		}
 		n, err := t.countWindows(ctx, r.Only, "SELECT 1", open+order, args)
-		pending = n > 0
+		if pending = n > 0; err == nil && r.Again && !pending {
+			pending, err = t.unmarked(ctx, &r)
+		}
 		return err
 	})
 	return pending, err
+}
+
+// unmarked reports whether running tasks may have windows of a request that AdvanceTasks has not marked yet.
+func (t *tx) unmarked(ctx context.Context, r *metering.LeaseRequest) (bool, error) {
+	where, args := "t."+unfinished+" AND t.state = 'running' AND ts.marked_to < t.ends_at", []any(nil)
+	if !r.Until.IsZero() {
+		where, args = where+" AND ts.marked_to < ?", append(args, at(r.Until))
+	}
+	if len(r.Only) > 0 {
+		where, args = where+" AND s.scope IN (?)", append(args, r.Only)
+	}
+	var one int
+	query, args := in("SELECT 1 FROM tasks t JOIN task_scopes ts ON ts.task = t.id JOIN scopes s ON s.id = ts.scope WHERE "+where+" LIMIT 1", args...)
+	return t.get(ctx, &one, query, args...)
 }
 
 // CountFailed returns how many windows of the request's scopes and range have failed and wait for another attempt.

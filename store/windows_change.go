@@ -26,32 +26,36 @@ type changePart struct {
 	where string // which windows
 	set   string
 	args  []any
+	kept  bool // they are left as they are, and no task's any more
 }
 
 // RetryWindows lets failed windows be tried again at once, whatever their backoff, and returns how many these are.
 func (s *Store) RetryWindows(ctx context.Context, sel metering.WindowSelection, actor string) (int64, error) {
 	now := at(time.Now())
 	return s.change(ctx, sel, actor, change{action: "retry", past: "has failed", parts: []changePart{
-		{"state IN (0, 3) AND state = 3", "next_attempt = ?", []any{now}},
-		{"task IS NOT NULL AND error IS NOT NULL", "next_attempt = ?", []any{now}},
+		{where: "state IN (0, 3) AND state = 3", set: "next_attempt = ?", args: []any{now}},
+		{where: "task IS NOT NULL AND error IS NOT NULL", set: "next_attempt = ?", args: []any{now}},
 	}})
 }
 
-// WaiveWindows says that due and failed windows won't be collected, and why. It returns how many these are.
+// WaiveWindows says that due and failed windows won't be collected, and why. Windows that are done or empty and that a task or a
+// late re-check has failed to do again are left as they are: they keep their charges, and nothing waits for them any more. It
+// returns how many these all are.
 func (s *Store) WaiveWindows(ctx context.Context, sel metering.WindowSelection, reason, actor string) (int64, error) {
 	reason, err := checkReason(reason)
 	if err != nil {
 		return 0, err
 	}
 	return s.change(ctx, sel, actor, change{action: "waive", reason: reason, past: "is due or has failed", parts: []changePart{
-		{"state IN (0, 3)", "state = 4, waived_by = ?, waived_for = ?", []any{actor, reason}},
+		{where: "state IN (0, 3)", set: "state = 4, waived_by = ?, waived_for = ?", args: []any{actor, reason}},
+		{where: "task IS NOT NULL AND error IS NOT NULL", set: "task = NULL, recheck_at = NULL, error = NULL", kept: true},
 	}})
 }
 
 // UnwaiveWindows makes waived windows due again and returns how many these are.
 func (s *Store) UnwaiveWindows(ctx context.Context, sel metering.WindowSelection, actor string) (int64, error) {
 	return s.change(ctx, sel, actor, change{action: "unwaive", past: "is waived", parts: []changePart{
-		{"state = 4", "state = 0, attempts = 0, error = NULL, waived_by = NULL, waived_for = NULL, next_attempt = ?", []any{at(time.Now())}},
+		{where: "state = 4", set: "state = 0, attempts = 0, error = NULL, waived_by = NULL, waived_for = NULL, recheck_at = NULL, next_attempt = ?", args: []any{at(time.Now())}},
 	}})
 }
 
@@ -63,7 +67,10 @@ func (s *Store) AcceptAbsence(ctx context.Context, sel metering.WindowSelection,
 		return 0, err
 	}
 	return s.change(ctx, sel, actor, change{action: "accept absence", reason: reason, past: "has failed", parts: []changePart{
-		{"state IN (0, 3) AND state = 3", "state = 0, attempts = 0, error = NULL, absence_accepted = ?, next_attempt = ?", []any{true, at(time.Now())}},
+		{
+			where: "state IN (0, 3) AND state = 3", set: "state = 0, attempts = 0, error = NULL, absence_accepted = ?, recheck_at = NULL, next_attempt = ?",
+			args: []any{true, at(time.Now())},
+		},
 	}})
 }
 
@@ -141,8 +148,13 @@ func (t *tx) changeSome(ctx context.Context, sel *metering.WindowSelection, acto
 	if err := t.list(ctx, &held, query, locked...); err != nil {
 		return 0, windowKey{}, err
 	}
-	query, args = in("UPDATE windows SET "+p.set+" WHERE "+where+" AND (scope, begins_at) <= (?, ?)",
-		slices.Concat(p.args, args, []any{last.scope, at(time.Unix(last.begin, 0))})...)
+	where, args = where+" AND (scope, begins_at) <= (?, ?)", append(args, last.scope, at(time.Unix(last.begin, 0)))
+	if p.kept {
+		if err := t.forget(ctx, where, args); err != nil {
+			return 0, windowKey{}, err
+		}
+	}
+	query, args = in("UPDATE windows SET "+p.set+" WHERE "+where, slices.Concat(p.args, args)...)
 	if n, err = t.exec(ctx, query, args...); err != nil {
 		return 0, windowKey{}, err
 	}
@@ -166,9 +178,33 @@ func (t *tx) changeSome(ctx context.Context, sel *metering.WindowSelection, acto
 	if more := len(held) - len(names); more > 0 {
 		subject += fmt.Sprintf(" and %d more", more)
 	}
-	what := fmt.Sprintf("%d windows from %s to %s", n, sel.Range.Begin.UTC().Format(time.RFC3339), sel.Range.End.UTC().Format(time.RFC3339))
+	what := "%d windows from %s to %s"
+	if p.kept {
+		what = "%d windows, whose charges stay as they are, from %s to %s"
+	}
+	what = fmt.Sprintf(what, n, sel.Range.Begin.UTC().Format(time.RFC3339), sel.Range.End.UTC().Format(time.RFC3339))
 	if c.reason != "" {
 		what += ": " + c.reason
 	}
 	return n, last, t.audit(ctx, actor, c.action, subject, "", what)
+}
+
+// forget has tasks count windows not any more that wait for them.
+func (t *tx) forget(ctx context.Context, where string, args []any) error {
+	scopes := map[int64][]int64{} // by task, one for each window
+	query, args := in("SELECT task, scope FROM windows WHERE "+where+" AND +task <> 0", args...)
+	err := t.each(ctx, func(rows *sqlx.Rows) error {
+		var task, scope int64
+		if err := rows.Scan(&task, &scope); err != nil {
+			return fmt.Errorf("store: ledger: %w", err)
+		}
+		scopes[task] = append(scopes[task], scope)
+		return nil
+	}, query, args...)
+	for task := range scopes {
+		if err == nil {
+			err = t.count(ctx, task, "windows = windows - ?", scopes[task])
+		}
+	}
+	return err
 }

@@ -1,7 +1,8 @@
 -- Tasks: processed windows that are to be done again. Times are whole seconds UTC; amounts are exact decimals.
 
 -- +goose Up
--- lease_* is who computes the preview of a task that is previewing; losses counts what it has found, of which task_losses has the dearest.
+-- lease_* is who computes the preview of a task that is previewing; losses counts what it has found, of which task_losses has the dearest;
+-- missing counts the windows that it could not compute, and because says why of the first.
 CREATE TABLE tasks (
     id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     kind        text NOT NULL,
@@ -15,6 +16,8 @@ CREATE TABLE tasks (
     created_at  timestamptz NOT NULL,
     finished_at timestamptz,
     error       text,
+    missing     int NOT NULL DEFAULT 0,
+    because     text,
     lease_token bigint,
     lease_until timestamptz,
     losses      bigint NOT NULL DEFAULT 0

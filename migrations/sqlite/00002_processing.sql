@@ -1,7 +1,8 @@
 -- Tasks: processed windows that are to be done again. Times are Unix seconds; amounts are exact decimals as text.
 
 -- +goose Up
--- lease_* is who computes the preview of a task that is previewing; losses counts what it has found, of which task_losses has the dearest.
+-- lease_* is who computes the preview of a task that is previewing; losses counts what it has found, of which task_losses has the dearest;
+-- missing counts the windows that it could not compute, and because says why of the first.
 CREATE TABLE tasks (
     id          integer PRIMARY KEY AUTOINCREMENT,
     kind        text NOT NULL,
@@ -15,6 +16,8 @@ CREATE TABLE tasks (
     created_at  timestamp NOT NULL,
     finished_at timestamp,
     error       text,
+    missing     integer NOT NULL DEFAULT 0,
+    because     text,
     lease_token integer,
     lease_until timestamp,
     losses      integer NOT NULL DEFAULT 0

@@ -318,6 +318,77 @@ var againTests = []test{
 		e.equal("tasks", e.count("SELECT count(*) FROM tasks"), 1)
 		e.equal("done by the earlier one", e.count("SELECT count(*) FROM windows WHERE redone_by = 1 AND task IS NULL"), 2)
 	}},
+	{"again/re-checks that tasks are in the way of", func(e *env) {
+		first := time.Now().UTC().Truncate(hour).Add(-8 * hour)
+		e.world(store.Wanted{}, "cpu")
+		e.scopes(first, "a")
+		e.plan(first.Add(6 * hour))
+		b := e.batch(e.lease(metering.LeaseRequest{}))
+		a := b.Scopes[0]
+		b.Recheck = 24 * hour
+		e.fill(b, a, "cpu", attrs("id", "1"), each(6, "1@1")...)
+		e.commit(b)
+		e.free(b)
+		waiting := func(what string, want ...string) {
+			e.Helper()
+			var got []string
+			for _, w := range e.windowsOf(a) {
+				switch {
+				case w.Task == nil:
+					got = append(got, "nothing")
+				case *w.Task == 0:
+					got = append(got, w.NextAttempt.Sub(w.End).String())
+				default:
+					got = append(got, fmt.Sprint("task ", *w.Task))
+				}
+			}
+			e.equal(what, got, want)
+		}
+		task := func(kind metering.TaskKind, from, to int) int64 {
+			e.Helper()
+			return e.create(metering.NewTask{Kind: kind, ScopeIDs: []string{"a"}, Range: period.Range{Begin: first.Add(time.Duration(from) * hour), End: first.Add(time.Duration(to) * hour)}})
+		}
+		redo := func(recheck time.Duration) {
+			e.Helper()
+			c := e.batch(e.lease(again))
+			c.Recheck = recheck
+			a = c.Scopes[0]
+			for i := range c.Run.Count {
+				c.Unchanged = append(c.Unchanged, metering.Outcome{Scope: a, Window: i})
+			}
+			e.commit(c)
+			e.free(c)
+			e.advance()
+		}
+		const late = "24h0m0s"
+		waiting("first", late, late, late, late, late, late)
+		x := task(metering.Rerate, 0, 6)
+		e.advance()
+		waiting("of a task", slices.Repeat([]string{fmt.Sprint("task ", x)}, 6)...)
+		e.must(e.s.CancelTask(e.ctx, x, "ada"))
+		waiting("of a cancelled task", late, late, late, late, late, late)
+		x = task(metering.Rerate, 0, 6)
+		e.advance()
+		redo(30 * hour)
+		waiting("priced again", late, late, late, late, late, late)
+		e.equal("the task", e.progress(x), "finished: 6 windows, 0 left")
+		task(metering.Reprocess, 0, 2)
+		e.advance()
+		redo(0)
+		waiting("collected again", "nothing", "nothing", late, late, late, late)
+		task(metering.Reprocess, 2, 4)
+		e.advance()
+		redo(30 * hour)
+		waiting("collected again, and to be checked", "nothing", "nothing", "30h0m0s", "30h0m0s", late, late)
+		e.exec("UPDATE windows SET next_attempt = begins_at WHERE task = 0")
+		redo(24 * hour)
+		waiting("checked", each(6, "nothing")...)
+		task(metering.Rerate, 0, 6)
+		e.advance()
+		redo(24 * hour)
+		waiting("priced again", each(6, "nothing")...)
+		e.equal("checks to come", e.count("SELECT count(*) FROM windows WHERE recheck_at IS NOT NULL"), 0)
+	}},
 	{"again/fencing", func(e *env) {
 		scopes := e.done(2, "a", "b")
 		a := scopes[0]
@@ -457,6 +528,53 @@ var againTests = []test{
 			"ada waive windows of scope a: 2 windows from 2026-10-31T22:00:00Z to 2026-11-01T01:00:00Z: lost by the source",
 			"ada retry windows of scope a: 2 windows from 2026-11-01T00:00:00Z to 2026-11-01T02:00:00Z",
 		}, "\n"))
+	}},
+	{"windows/left as they are", func(e *env) {
+		scopes := e.done(8, "a", "b")
+		a := scopes[0]
+		id := e.create(metering.NewTask{ScopeIDs: []string{"a", "b"}, Range: hours(0, 6)})
+		e.advance()
+		e.exec("UPDATE windows SET task = 0, recheck_at = next_attempt, error = 'the source has lost it', attempts = 4 WHERE begins_at = ?", e.time(begin.Add(6*hour)))
+		e.exec("UPDATE windows SET recheck_at = next_attempt WHERE begins_at = ?", e.time(begin.Add(hour)))
+		e.exec("UPDATE windows SET error = 'no answer', attempts = 3 WHERE task > 0 AND begins_at < ?", e.time(begin.Add(2*hour)))
+		e.exec("UPDATE windows SET error = 'no answer' WHERE task > 0 AND scope = ? AND begins_at = ?", a.Ref, e.time(begin.Add(2*hour)))
+		e.equal("the task", e.progress(id), "running: 12 windows, 12 left, 5 failing: no answer")
+		charges, before := e.charges(), e.windowsOf(a)
+		n, err := e.s.WaiveWindows(e.ctx, metering.WindowSelection{Scopes: []int64{a.Ref, scopes[1].Ref}, Range: hours(1, 8)}, "gone for ever", "ada")
+		e.must(err)
+		e.equal("windows", n, 5)
+		e.equal("the task", e.progress(id), "running: 9 windows, 9 left, 2 failing: no answer")
+		e.equal("of each scope", e.rows("SELECT scope, windows, done FROM task_scopes"), []string{fmt.Sprintf("%d|4|0", a.Ref), fmt.Sprintf("%d|5|0", scopes[1].Ref)})
+		e.equal("charges", e.charges(), charges)
+		for i, w := range e.windowsOf(a) {
+			if left := i == 1 || i == 2 || i == 6; left {
+				was := before[i]
+				was.Task, was.Error = nil, ""
+				e.equal(fmt.Sprint("window ", i), fmt.Sprintf("%+v", w), fmt.Sprintf("%+v", was))
+			}
+		}
+		e.equal("checks to come", e.count("SELECT count(*) FROM windows WHERE recheck_at IS NOT NULL OR task = 0"), 0)
+		_, err = e.s.WaiveWindows(e.ctx, metering.WindowSelection{Range: hours(1, 8)}, "gone for ever", "ada")
+		e.refused(err, fault.NotFound)
+		log, err := e.s.Changes(e.ctx, access.ChangeFilter{Subject: "windows of", Limit: 10})
+		e.must(err)
+		e.equal("audit", fmt.Sprint(log[0].Actor, " ", log[0].Action, " ", log[0].Subject, ": ", log[0].After),
+			"ada waive windows of scopes a, b: 5 windows, whose charges stay as they are, from 2026-10-31T23:00:00Z to 2026-11-01T06:00:00Z: gone for ever")
+		n, err = e.s.WaiveWindows(e.ctx, metering.WindowSelection{Range: hours(0, 1)}, "gone for ever", "ada")
+		e.must(err)
+		e.equal("windows", n, 2)
+		for len(e.marked(id)) > 0 {
+			c := e.batch(e.lease(metering.LeaseRequest{Again: true, Scopes: 1}))
+			for _, s := range c.Scopes {
+				for i := range c.Run.Count {
+					c.Unchanged = append(c.Unchanged, metering.Outcome{Scope: s, Window: i})
+				}
+			}
+			e.commit(c)
+			e.free(c)
+		}
+		e.advance()
+		e.equal("the task", e.progress(id), "finished: 7 windows, 0 left")
 	}},
 	{"windows/large selections", func(e *env) {
 		e.world(store.Wanted{})

@@ -54,7 +54,7 @@ func Sequences(t *testing.T, database func(t *testing.T) (databaseURL string)) {
 			"preview a task":       s.preview,
 			"change a task":        s.changeTask,
 			"advance tasks":        s.advance,
-			"let usage be late":    s.late,
+			"let usage be late":    s.recheck,
 			"change windows":       s.changeWindows,
 			"retain":               s.retainAny,
 			"rebuild":              s.rebuild,
@@ -68,7 +68,7 @@ func Sequences(t *testing.T, database func(t *testing.T) (databaseURL string)) {
 // The time and the length of the windows of sequences: no grid of days or months, in zones that change their clocks.
 var sequenceBegin = at("2025-09-21T00:00:00Z")
 
-const sequencePeriod = 8 * hour
+const sequencePeriod = 12 * hour
 
 // sequence is the state of one random sequence: what it did and what must have come of that.
 type sequence struct {
@@ -76,6 +76,7 @@ type sequence struct {
 	stores  []*store.Store // the first is env's
 	planned time.Time
 	rules   int64            // the latest version
+	chances uint64           // so far
 	taken   []metering.Lease // that are not done yet, some of them lost
 	well    bool             // nothing fails, and nothing is checked again
 
@@ -84,6 +85,7 @@ type sequence struct {
 	since      time.Time                  // from when on charges, and what belongs to them, are kept
 	changes    map[taskMetric]*taskChange // what tasks have changed
 	superseded map[windowAt][]string      // what they have replaced
+	late       map[int64][]int64          // begins of the windows that a re-check has found to be so
 }
 
 type windowAt struct{ scope, begin int64 }
@@ -145,7 +147,7 @@ func (s *sequence) begin(t *rapid.T) {
 	s.planned, s.rules = sequenceBegin, 1
 	s.scopes(sequenceBegin, "a", "b")
 	s.charges, s.ledger = map[windowAt][]charge{}, map[windowAt]ledgerRow{}
-	s.changes, s.superseded = map[taskMetric]*taskChange{}, map[windowAt][]string{}
+	s.changes, s.superseded, s.late = map[taskMetric]*taskChange{}, map[windowAt][]string{}, map[int64][]int64{}
 	s.morePlanned(t)
 	s.catchUp(t)
 }
@@ -155,39 +157,44 @@ func (s *sequence) any(t *rapid.T) *store.Store {
 	return rapid.SampledFrom(s.stores).Draw(t, "process")
 }
 
-// chance is for contents of which a sequence has too many to draw each.
-func chance(t *rapid.T) *rand.Rand {
-	return rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "contents"), 9))
+// chance is for what a sequence has too much of to draw each, and for what should not be small mostly.
+func (s *sequence) chance(t *rapid.T) *rand.Rand {
+	s.chances++
+	return rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "contents"), s.chances))
 }
 
 func (s *sequence) morePlanned(t *rapid.T) {
-	s.planned = s.planned.Add(time.Duration(rapid.IntRange(1, 150).Draw(t, "windows")) * sequencePeriod)
+	s.planned = s.planned.Add(time.Duration(1+s.chance(t).IntN(60)) * sequencePeriod)
+	if most := sequenceBegin.Add(120 * sequencePeriod); s.planned.After(most) { // all of it is looked at after every step
+		s.planned = most
+	}
 	_, err := s.any(t).Plan(s.ctx, sequencePeriod, s.planned)
 	s.must(err)
 }
 
 func (s *sequence) addScope(t *rapid.T) {
-	first := sequenceBegin.Add(time.Duration(rapid.IntRange(0, 90).Draw(t, "first")) * sequencePeriod)
+	first := sequenceBegin.Add(time.Duration(s.chance(t).IntN(70)) * sequencePeriod)
 	s.scopes(first, rapid.SampledFrom([]string{"c", "d"}).Draw(t, "scope"))
 }
 
 // only draws whom a worker asks for: a scope, or any.
 func (s *sequence) only(t *rapid.T) []string {
-	return rapid.SampledFrom([][]string{nil, {"a"}, {"b"}, {"c"}, {"d"}}).Draw(t, "scopes")
+	return [][]string{nil, nil, {"a"}, {"b"}, {"c"}, {"d"}}[s.chance(t).IntN(6)]
 }
 
-func (s *sequence) process(t *rapid.T) { s.work(t, metering.LeaseRequest{}) }
-func (s *sequence) doAgain(t *rapid.T) { s.work(t, again) }
+func (s *sequence) process(t *rapid.T) { s.work(t, metering.LeaseRequest{}, s.morePlanned) }
+func (s *sequence) doAgain(t *rapid.T) { s.work(t, again, s.createTask) }
 
-// work leases and commits.
-func (s *sequence) work(t *rapid.T, r metering.LeaseRequest) {
+// work leases and commits. If there is nothing to do, more makes some.
+func (s *sequence) work(t *rapid.T, r metering.LeaseRequest, more func(*rapid.T)) {
 	st := s.any(t)
 	r.Only = s.only(t)
 	leases := s.leaseFrom(st, r)
 	if len(leases) == 0 {
-		t.Skip("nothing to do")
+		more(t)
+		leases = s.leaseFrom(st, r)
 	}
-	chance := chance(t)
+	chance := s.chance(t)
 	for _, l := range leases {
 		s.commitLease(st, l, chance, false)
 	}
@@ -195,7 +202,7 @@ func (s *sequence) work(t *rapid.T, r metering.LeaseRequest) {
 
 // catchUp does all that can be done, without a failure.
 func (s *sequence) catchUp(t *rapid.T) {
-	chance := chance(t)
+	chance := s.chance(t)
 	for _, r := range []metering.LeaseRequest{{}, again} {
 		for {
 			leases := s.lease(r)
@@ -203,7 +210,6 @@ func (s *sequence) catchUp(t *rapid.T) {
 				break
 			}
 			for _, l := range leases {
-				s.ledger = s.readLedger()
 				s.well = true
 				s.commitLease(s.s, l, chance, false)
 				s.well = false
@@ -227,7 +233,7 @@ func (s *sequence) finish(t *rapid.T) {
 	}
 	l := s.taken[0]
 	s.taken = s.taken[1:]
-	s.commitLease(s.any(t), l, chance(t), true)
+	s.commitLease(s.any(t), l, s.chance(t), true)
 }
 
 // commitLease does a lease's windows and expects what must come of that. A commit that was overtaken may be refused, as a whole
@@ -238,7 +244,7 @@ func (s *sequence) commitLease(st *store.Store, l metering.Lease, chance *rand.R
 		s.rules++
 	}
 	b.RulesVersion = s.rules
-	if chance.IntN(6) == 0 && !s.well && (l.Task == nil || l.Task.Kind != metering.Recheck) {
+	if chance.IntN(3) == 0 && !s.well && (l.Task == nil || l.Task.Kind != metering.Recheck) {
 		b.Recheck = 100 * 365 * 24 * hour
 	}
 	kind := metering.TaskKind("")
@@ -290,6 +296,7 @@ func (s *sequence) commitLease(st *store.Store, l metering.Lease, chance *rand.R
 		}
 	}
 	tasks := s.count("SELECT COALESCE(MAX(id), 0) FROM tasks")
+	s.ledger = s.readLedger()
 	err := st.Commit(s.ctx, b)
 	if err != nil && (!overtaken || fault.KindOf(err) != fault.Conflict) {
 		s.Fatalf("commit %s %v for %v: %v", l.Scope.ID, l.Run, l.Task, err)
@@ -412,6 +419,9 @@ func (s *sequence) replaced(key windowAt, task int64, kind metering.TaskKind, wa
 		}
 		return s.changes[k]
 	}
+	if kind == metering.Recheck {
+		s.late[task] = append(s.late[task], key.begin)
+	}
 	for i, c := range s.charges[key] {
 		x := change(c.metric)
 		x.pointsBefore, x.before = x.pointsBefore+1, x.before.Add(c.price)
@@ -448,19 +458,20 @@ func (s *sequence) span(t *rapid.T, end time.Time) period.Range {
 	if n < 1 {
 		t.Skip("no windows")
 	}
-	from := rapid.IntRange(0, n-1).Draw(t, "from")
-	to := from + rapid.IntRange(1, n-from).Draw(t, "windows")
+	chance := s.chance(t)
+	from := chance.IntN(n)
+	to := from + 1 + chance.IntN(min(n-from, 50))
 	return period.Range{Begin: sequenceBegin.Add(time.Duration(from) * sequencePeriod), End: sequenceBegin.Add(time.Duration(to) * sequencePeriod)}
 }
 
 func (s *sequence) createTask(t *rapid.T) {
 	n := &metering.NewTask{
 		Kind: rapid.SampledFrom([]metering.TaskKind{metering.Reprocess, metering.Rerate}).Draw(t, "kind"), ScopeIDs: s.only(t),
-		Reason: "why not", Author: "ada", Preview: rapid.IntRange(0, 4).Draw(t, "preview") == 4,
+		Reason: "why not", Author: "ada", Preview: s.chance(t).IntN(5) == 0,
 	}
 	n.AllScopes = len(n.ScopeIDs) == 0
 	end := s.planned
-	if rapid.IntRange(0, 7).Draw(t, "of open windows, too") < 7 {
+	if s.chance(t).IntN(8) > 0 {
 		states, err := s.s.ScopeStates(s.ctx)
 		s.must(err)
 		for _, x := range states {
@@ -470,11 +481,16 @@ func (s *sequence) createTask(t *rapid.T) {
 		}
 	}
 	n.Range = s.span(t, end)
-	if _, err := s.any(t).CreateTask(s.ctx, n); err != nil {
+	id, err := s.any(t).CreateTask(s.ctx, n)
+	if err != nil {
 		s.orRefused(t, err, fault.Invalid, fault.Conflict)
 	}
-	if rapid.IntRange(0, 3).Draw(t, "advance") > 0 {
+	if s.chance(t).IntN(4) > 0 {
 		s.advance(t)
+		if !n.Preview {
+			s.equal("windows that the task does not do", s.count(`SELECT count(*) FROM windows w JOIN task_scopes ts ON ts.scope = w.scope AND ts.task = ?
+				WHERE w.begins_at >= ? AND w.begins_at < ? AND w.state IN (2, 5) AND (w.task IS NULL OR w.task <> ?)`, id, s.time(n.Range.Begin), s.time(n.Range.End), id), 0)
+		}
 	}
 }
 
@@ -487,7 +503,7 @@ func (s *sequence) orRefused(t *rapid.T, err error, kinds ...fault.Kind) {
 }
 
 func (s *sequence) preview(t *rapid.T) {
-	p, err := s.any(t).NextPreview(s.ctx, "test", hour)
+	p, err := s.any(t).NextPreview(s.ctx, metering.PreviewRequest{For: hour, Sources: []string{"default"}})
 	s.must(err)
 	if p != nil {
 		s.must(s.any(t).SavePreview(s.ctx, p, &metering.PreviewResult{}))
@@ -516,9 +532,15 @@ func (s *sequence) advance(t *rapid.T) {
 	s.equal("tasks that run for nothing", s.rows("SELECT id FROM tasks WHERE state = 'running' AND id NOT IN (SELECT task FROM windows WHERE task IS NOT NULL)"), []string(nil))
 }
 
-// late lets the time for re-checks come.
-func (s *sequence) late(*rapid.T) {
+// overdue lets the time for all re-checks come.
+func (s *sequence) overdue() {
 	s.exec("UPDATE windows SET next_attempt = begins_at WHERE task = 0")
+}
+
+// recheck lets usage be late, and checks some windows again.
+func (s *sequence) recheck(t *rapid.T) {
+	s.overdue()
+	s.doAgain(t)
 }
 
 func (s *sequence) changeWindows(t *rapid.T) {
@@ -544,13 +566,14 @@ func (s *sequence) changeWindows(t *rapid.T) {
 func (s *sequence) retainAny(t *rapid.T) {
 	st := s.any(t)
 	s.must(st.SetSetting(s.ctx, "keep_rollups", "forever", "ada"))
-	charges := rapid.IntRange(1, 3).Draw(t, "months of charges")
+	chance := s.chance(t)
+	charges := 1 + chance.IntN(2)
 	s.must(st.SetSetting(s.ctx, "keep_charges", metering.Keep(charges).String(), "ada"))
-	if more := rapid.IntRange(0, 2).Draw(t, "months of roll-ups more"); more < 2 {
+	if more := chance.IntN(3); more < 2 {
 		s.must(st.SetSetting(s.ctx, "keep_rollups", metering.Keep(charges+more).String(), "ada"))
 	}
 	before := s.kept()
-	done, err := st.Retain(s.ctx, s.planned.AddDate(0, rapid.IntRange(0, 4).Draw(t, "months later"), 0))
+	done, err := st.Retain(s.ctx, s.planned.AddDate(0, chance.IntN(4), 0))
 	s.must(err)
 	kept := s.kept()
 	if kept.ChargesFrom.Before(before.ChargesFrom) || kept.RollupsFrom.Before(before.RollupsFrom) || kept.ChargesFrom.Before(kept.RollupsFrom) {
@@ -722,7 +745,8 @@ func (s *sequence) checkRollups() {
 	whole := period.Range{Begin: period.Month.Start(sequenceBegin, zone), End: period.Month.Next(s.planned, zone)}
 	odd := period.Range{Begin: sequenceBegin.Add(5 * 24 * hour), End: s.planned.Add(-sequencePeriod)}
 	s.compare(s.ofKept([]*costs.Query{
-		{Range: whole, Bucket: period.Month, Groups: []string{"scope", "metric"}}, {Range: whole, Bucket: period.Day, Groups: []string{"id"}},
+		{Range: whole, Bucket: period.Month, Groups: []string{"scope", "metric"}},
+		{Range: whole, Bucket: period.Day, Groups: []string{"id"}},
 		{Range: odd, Bucket: period.Whole, Groups: []string{"scope", "id"}},
 	})...)
 }
@@ -817,6 +841,11 @@ func (s *sequence) checkTasks() {
 			s.Fatalf("task %d is %s, has %d windows left, and %d are marked", t.ID, t.State, t.Left, n)
 		}
 		delete(marks, t.ID)
+		if t.Kind == metering.Recheck {
+			first, last := slices.Min(s.late[t.ID]), slices.Max(s.late[t.ID])
+			s.equal("windows of a re-check", fmt.Sprint(t.State, t.Windows, t.Range.Begin.Unix(), t.Range.End.Add(-sequencePeriod).Unix()),
+				fmt.Sprint(metering.Finished, len(s.late[t.ID]), first, last))
+		}
 	}
 	s.equal("marks of tasks that are not there", len(marks), 0)
 
@@ -893,7 +922,7 @@ func (s *sequence) checkProcessedTo() {
 // end does all that is left to do and looks at everything once more.
 func (s *sequence) end(t *rapid.T) {
 	s.idle()
-	s.late(t)
+	s.overdue()
 	s.must(s.s.AdvanceTasks(s.ctx))
 	s.catchUp(t)
 	s.advance(t)

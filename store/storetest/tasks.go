@@ -85,7 +85,9 @@ func (e *env) marked(id int64) []string {
 // do does some windows of a task: those of a scope that begin in a range.
 func (e *env) do(id int64, scope *metering.Scope, r period.Range) {
 	e.Helper()
-	e.exec("UPDATE windows SET task = NULL, redone_by = ?, attempt = 9 WHERE task = ? AND scope = ? AND begins_at >= ? AND begins_at < ?", id, id, scope.Ref, e.time(r.Begin), e.time(r.End))
+	where := " task = ? AND scope = ? AND begins_at >= ? AND begins_at < ?"
+	e.exec("UPDATE task_scopes SET done = done + (SELECT count(*) FROM windows WHERE"+where+") WHERE task = ? AND scope = ?", id, scope.Ref, e.time(r.Begin), e.time(r.End), id, scope.Ref)
+	e.exec("UPDATE windows SET task = NULL, redone_by = ?, attempt = 9 WHERE"+where, id, id, scope.Ref, e.time(r.Begin), e.time(r.End))
 }
 
 // counted fails unless a task has counted exactly the windows that wait for it or that it has done.
@@ -93,6 +95,7 @@ func (e *env) counted(id int64) (windows int64) {
 	e.Helper()
 	windows = e.count("SELECT SUM(windows) FROM task_scopes WHERE task = ?", id)
 	e.equal("windows counted", windows, e.count("SELECT count(*) FROM windows WHERE task = ? OR redone_by = ?", id, id))
+	e.equal("done", e.count("SELECT SUM(done) FROM task_scopes WHERE task = ?", id), e.count("SELECT count(*) FROM windows WHERE redone_by = ?", id))
 	return windows
 }
 
@@ -111,9 +114,10 @@ var taskTests = []test{
 			e.equal("tasks and their scopes", e.count("SELECT (SELECT count(*) FROM tasks) + (SELECT count(*) FROM task_scopes)"), 0)
 		}
 		refused(fault.Invalid, metering.NewTask{ScopeIDs: []string{"nobody"}, Range: hours(0, 4)}, `scopes: there is no scope "nobody"`)
-		refused(fault.Invalid, metering.NewTask{ScopeIDs: []string{"a", "b"}, Range: hours(0, 9)}, `"b" until 2026-11-01T06:00:00Z`)
-		refused(fault.Invalid, metering.NewTask{ScopeIDs: []string{"a"}, Range: hours(0, 11)}, `"a" until 2026-11-01T08:00:00Z`)
-		refused(fault.Invalid, metering.NewTask{AllScopes: true, Range: hours(3, 9)}, `"b" until`)
+		refused(fault.Invalid, metering.NewTask{ScopeIDs: []string{"a", "b"}, Range: hours(0, 9)}, `the window of "b" at 2026-11-01T06:00:00Z is due or failed`)
+		refused(fault.Invalid, metering.NewTask{ScopeIDs: []string{"a", "late"}, Range: hours(8, 21)}, `"a" has windows only until 2026-11-01T08:00:00Z and "late" has windows only until`)
+		refused(fault.Invalid, metering.NewTask{ScopeIDs: []string{"a"}, Range: hours(0, 11)}, `"a" has windows only until 2026-11-01T08:00:00Z`)
+		refused(fault.Invalid, metering.NewTask{AllScopes: true, Range: hours(3, 9)}, `the window of "b" at`)
 		refused(fault.Invalid, metering.NewTask{ScopeIDs: []string{"a"}, Range: period.Range{Begin: begin, End: begin.Add(hour + 1)}}, "end: ")
 		refused(fault.Invalid, metering.NewTask{ScopeIDs: []string{"a"}, Range: hours(0, 2)}, "nothing is charged in this range: its windows were waived")
 		refused(fault.Invalid, metering.NewTask{ScopeIDs: []string{"a"}, Range: hours(-9, 0)}, "begins at 2026-10-31T22:00:00Z", "retention")
@@ -133,13 +137,16 @@ var taskTests = []test{
 		}
 		_, err := e.s.Task(e.ctx, some+1)
 		e.refused(err, fault.NotFound, "there is no task 3")
+		_, err = e.s.CreateTask(e.ctx, reprocess(metering.NewTask{ScopeIDs: []string{"b"}, Range: hours(9, 10)})) // what failed before is not in the way
+		e.must(err)
 		changes, err := e.s.Changes(e.ctx, access.ChangeFilter{Subject: "task ", Limit: 9})
 		e.must(err)
 		var log []string
 		for _, c := range changes {
 			log = append(log, fmt.Sprint(c.Actor, " ", c.Action, " ", c.Subject, ": ", c.After))
 		}
-		e.equal("audit log", strings.Join(log, "\n"), "ada create task 2: as it was, reprocess 2 scopes from 2026-11-01T01:00:00Z to 2026-11-01T03:00:00Z: prices were wrong\n"+
+		e.equal("audit log", strings.Join(log, "\n"), "ada create task 3: reprocess scope \"b\" from 2026-11-01T07:00:00Z to 2026-11-01T08:00:00Z: prices were wrong\n"+
+			"ada create task 2: as it was, reprocess 2 scopes from 2026-11-01T01:00:00Z to 2026-11-01T03:00:00Z: prices were wrong\n"+
 			"ada create task 1: re-rate all 3 scopes from 2026-10-31T23:00:00Z to 2026-11-01T01:00:00Z: new rules")
 	}},
 	{"tasks/ranges that touch and overlap", func(e *env) {
@@ -273,7 +280,7 @@ var taskTests = []test{
 			ctx, cancel := context.WithTimeout(e.ctx, d)
 			defer cancel()
 			err := do(ctx)
-			if err != nil && ctx.Err() == nil {
+			if deadline, _ := ctx.Deadline(); err != nil && time.Now().Before(deadline) { // a dial may notice before ctx does
 				e.Fatalf("%s: %v", what, err)
 			}
 			e.counted(id)
@@ -283,7 +290,9 @@ var taskTests = []test{
 			stopped++
 		}
 		e.equal("marked", e.progress(id), fmt.Sprintf("running: %d windows, %d left", 7494+12*497, 7494+12*497))
-		e.exec("UPDATE windows SET task = NULL, redone_by = ? WHERE task = ? AND begins_at < ?", id, id, e.time(begin.Add(7100*hour)))
+		for _, s := range e.scopes(begin, strings.Split("abcdefghijklm", "")...) {
+			e.do(id, s, hours(3, 7100))
+		}
 		done := 7097 + 12*100
 		e.equal("some done", e.progress(id), fmt.Sprintf("running: %d windows, %d left", 7494+12*497, 7494+12*497-done))
 
@@ -371,6 +380,49 @@ var taskTests = []test{
 		e.equal("the first", e.progress(first), "finished: 8 windows, 0 left")
 		e.equal("done by", e.rows("SELECT redone_by, count(*) FROM windows GROUP BY 1"), []string{"1|8", "<nil>|2"})
 	}},
+	{"tasks/cancelled, resumed, cancelled", func(e *env) {
+		e.world(store.Wanted{})
+		a := e.ledger(10, "a")[0]
+		first := e.create(metering.NewTask{ScopeIDs: []string{"a"}, Range: hours(0, 8)})
+		e.advance()
+		e.do(first, a, hours(0, 2))
+		e.exec("UPDATE tasks SET state = 'cancelled' WHERE id = ?", first) // and then it crashed
+		e.must(e.s.ResumeTask(e.ctx, first, "bo"))
+		e.must(e.s.CancelTask(e.ctx, first, "bo"))
+		e.equal("marked", e.marked(first), []string(nil))
+		second := e.create(metering.NewTask{ScopeIDs: []string{"a"}, Range: hours(0, 8)})
+		e.advance()
+		e.equal("the second", e.progress(second), "running: 8 windows, 8 left")
+	}},
+	{"tasks/resumed while its windows are given back", func(e *env) {
+		e.world(store.Wanted{})
+		e.ledger(22_000, "a")
+		id := e.create(metering.NewTask{ScopeIDs: []string{"a"}, Range: hours(0, 22_000)})
+		e.advance()
+		e.equal("marked", e.progress(id), "running: 22000 windows, 22000 left")
+		e.must(e.s.CancelTask(e.ctx, id, "bo"))
+		e.exec("UPDATE windows SET task = ?", id)
+		e.refused(e.s.ResumeTask(e.ctx, id, "bo"), fault.Conflict, "task 1 can't be resumed yet: its windows are still being given back; try again in a moment")
+		e.equal("state", e.taskOf(id).State, metering.Cancelled)
+		e.must(e.s.ResumeTask(e.ctx, id, "bo"))
+		e.advance()
+		e.equal("resumed", e.progress(id), "running: 22000 windows, 22000 left")
+	}},
+	{"tasks/charges dropped before the start", func(e *env) {
+		e.world(store.Wanted{})
+		e.ledger(10, "a")
+		id := e.create(metering.NewTask{ScopeIDs: []string{"a"}, Range: hours(0, 8), Preview: true})
+		e.exec("UPDATE tasks SET state = 'previewed' WHERE id = ?", id)
+		e.exec("INSERT INTO settings (name, value) VALUES ('charges_from', ?)", begin.Add(hour).Format(time.RFC3339))
+		e.refused(e.s.StartTask(e.ctx, id, "bo"), fault.Conflict, "task 1 begins at 2026-10-31T22:00:00Z, and charges before 2026-10-31T23:00:00Z were dropped while it waited; cancel it")
+		e.equal("state", e.taskOf(id).State, metering.Previewed)
+		e.must(e.s.CancelTask(e.ctx, id, "bo"))
+		_, err := e.s.CreateTask(e.ctx, reprocess(metering.NewTask{ScopeIDs: []string{"a"}, Range: hours(0, 8)}))
+		e.refused(err, fault.Invalid, "begin: charges before 2026-10-31T23:00:00Z were dropped by retention")
+		id = e.create(metering.NewTask{ScopeIDs: []string{"a"}, Range: hours(1, 8), Preview: true})
+		e.exec("UPDATE tasks SET state = 'previewed' WHERE id = ?", id)
+		e.must(e.s.StartTask(e.ctx, id, "bo"))
+	}},
 	{"tasks/marking waits for commits", func(e *env) {
 		e.world(store.Wanted{})
 		e.charged(3, "a")
@@ -430,6 +482,37 @@ var taskTests = []test{
 		})
 		e.equal("a page", list(2, 3), []string{"3 running reason 2: 20 of 25 scopes from s00, 50 windows", "2 running reason 1: 1 of 1 scopes from s00, 2 windows"})
 		e.equal("behind the end", list(2, 6), []string(nil))
+
+		e.exec("UPDATE tasks SET state = 'finished' WHERE id IN (2, 5)")
+		e.exec("UPDATE tasks SET state = 'cancelled', kind = 're-rate' WHERE id = 6")
+		numbers := func(tasks []metering.Task) (ids []int64) {
+			for i := range tasks {
+				if one := e.taskOf(tasks[i].ID); fmt.Sprintf("%+v", strip(*one)) != fmt.Sprintf("%+v", strip(tasks[i])) {
+					e.Errorf("alone %+v, in the list %+v", one, tasks[i])
+				}
+				ids = append(ids, tasks[i].ID)
+			}
+			return ids
+		}
+		open, err := e.s.OpenTasks(e.ctx)
+		e.must(err)
+		e.equal("open", numbers(open), []int64{4, 3, 1})
+		for _, c := range []struct {
+			filter metering.TaskFilter
+			want   string
+		}{
+			{metering.TaskFilter{}, "[6 5] 6"},
+			{metering.TaskFilter{Kind: metering.Reprocess}, "[5 4] 5"},
+			{metering.TaskFilter{States: []metering.TaskState{metering.Running}}, "[3 1] 2"},
+			{metering.TaskFilter{States: []metering.TaskState{metering.Running, metering.Previewing, metering.Previewed}}, "[4 3] 3"},
+			{metering.TaskFilter{States: []metering.TaskState{metering.Finished, metering.Cancelled}}, "[6 5] 3"},
+			{metering.TaskFilter{Kind: metering.Rerate, States: []metering.TaskState{metering.Finished, metering.Cancelled}}, "[6] 1"},
+			{metering.TaskFilter{Kind: metering.Recheck}, "[] 0"},
+		} {
+			tasks, total, err := e.s.FilterTasks(e.ctx, c.filter, 2, 0)
+			e.must(err)
+			e.equal(fmt.Sprintf("%+v", c.filter), fmt.Sprint(numbers(tasks), total), c.want)
+		}
 	}},
 	{"tasks/preview", func(e *env) {
 		e.world(store.Wanted{})
@@ -468,7 +551,7 @@ var taskTests = []test{
 		}, "\n"))
 		q := e.preview() // by another worker: the other task
 		e.equal("next", fmt.Sprint(q.Task.ID, len(q.Leases)), fmt.Sprint(other, 1))
-		if next, err := e.s.NextPreview(e.ctx, "test", hour); next != nil || err != nil {
+		if next, err := e.s.NextPreview(e.ctx, metering.PreviewRequest{For: hour, Sources: []string{"default"}}); next != nil || err != nil {
 			e.Fatal(next, err)
 		}
 		dec := money.MustParse
@@ -508,27 +591,101 @@ var taskTests = []test{
 		// cancelled in the middle of its preview
 		e.must(e.s.CancelTask(e.ctx, other, "bo"))
 		e.refused(e.s.SavePreview(e.ctx, q, &metering.PreviewResult{}), fault.Conflict, "task 2 was cancelled")
-		if next, err := e.s.NextPreview(e.ctx, "test", hour); next != nil || err != nil {
+		if next, err := e.s.NextPreview(e.ctx, metering.PreviewRequest{For: hour, Sources: []string{"default"}}); next != nil || err != nil {
 			e.Fatal(next, err)
 		}
 		e.must(e.s.ResumeTask(e.ctx, other, "bo"))
 		e.equal("resumed", e.taskOf(other).State, metering.Previewing)
 		e.refused(e.s.SavePreview(e.ctx, q, &metering.PreviewResult{}), fault.Conflict, "nothing was stored")
 		q = e.preview()
-		e.must(e.s.SavePreview(e.ctx, q, &metering.PreviewResult{Error: "no answer", Differences: []metering.TaskDifference{{Scope: scopes[3], Metric: "cpu"}}}))
+		e.must(e.s.SavePreview(e.ctx, q, &metering.PreviewResult{Waits: "no answer", Differences: []metering.TaskDifference{{Scope: scopes[3], Metric: "cpu"}}}))
 		task = e.taskOf(other)
-		e.equal("failed", fmt.Sprint(task.State, task.Error, task.EndedAt.IsZero(), e.differences(other)), fmt.Sprint(metering.Cancelled, "no answer", false, []string(nil)))
-		e.must(e.s.ResumeTask(e.ctx, other, "bo"))
-		task = e.taskOf(other)
-		e.equal("resumed", fmt.Sprint(task.State, task.Error, task.EndedAt.IsZero()), fmt.Sprint(metering.Previewing, "", true))
+		e.equal("waits", fmt.Sprint(task.State, task.Error, task.EndedAt.IsZero(), e.differences(other)), fmt.Sprint(metering.Previewing, "no answer", true, []string(nil)))
 
 		// a worker that died, and came back
-		dead, err := e.s.NextPreview(e.ctx, "test", -time.Minute)
+		dead, err := e.s.NextPreview(e.ctx, metering.PreviewRequest{For: -time.Minute, Sources: []string{"default"}})
 		e.must(err)
 		q = e.preview()
 		e.refused(e.s.SavePreview(e.ctx, dead, &metering.PreviewResult{}), fault.Conflict)
 		e.must(e.s.SavePreview(e.ctx, q, &metering.PreviewResult{}))
 		e.equal("previewed", e.taskOf(other).State, metering.Previewed)
+	}},
+	{"tasks/preview by whom it can be", func(e *env) {
+		e.world(store.Wanted{})
+		other, err := e.s.UseSource(e.ctx, metering.Source{Name: "other", Kind: "prometheus", URL: "http://other", ScopeKey: "project_id"})
+		e.must(err)
+		_, err = e.s.AddScopes(e.ctx, other, "static", []metering.Found{{ID: "o"}}, begin)
+		e.must(err)
+		e.ledger(5, "a")
+		both := e.create(metering.NewTask{ScopeIDs: []string{"a", "o"}, Range: hours(0, 2), Preview: true})
+		rerate := e.create(metering.NewTask{ScopeIDs: []string{"o"}, Range: hours(2, 4), Kind: metering.Rerate, Preview: true})
+		take := func(r metering.PreviewRequest) (p *metering.Preview, text string) {
+			e.Helper()
+			r.For = hour
+			p, err := e.s.NextPreview(e.ctx, r)
+			e.must(err)
+			if p == nil {
+				return nil, "none"
+			}
+			var ids []string
+			for _, l := range p.Leases {
+				ids = append(ids, l.Scope.ID)
+			}
+			return p, fmt.Sprintf("%d %s", p.Task.ID, strings.Join(ids, " "))
+		}
+		_, text := take(metering.PreviewRequest{Task: both})
+		e.equal("without a source", text, "none")
+		p, text := take(metering.PreviewRequest{})
+		e.equal("without a source", text, fmt.Sprintf("%d o", rerate))
+		e.must(e.s.SavePreview(e.ctx, p, &metering.PreviewResult{Waits: "somebody tripped"}))
+		_, text = take(metering.PreviewRequest{Task: 77, Sources: []string{"default", "other"}})
+		e.equal("of no task", text, "none")
+		p, text = take(metering.PreviewRequest{Task: rerate, Sources: []string{"default"}})
+		e.equal("of one task", text, fmt.Sprintf("%d o", rerate))
+		e.must(e.s.SavePreview(e.ctx, p, &metering.PreviewResult{}))
+		e.equal("the re-rate", fmt.Sprint(e.taskOf(rerate).State, e.taskOf(rerate).Error), "previewed")
+		_, text = take(metering.PreviewRequest{Sources: []string{"nobody's"}})
+		e.equal("with a source of nobody", text, "none")
+		p, text = take(metering.PreviewRequest{Sources: []string{"default"}})
+		e.equal("of a source", text, fmt.Sprintf("%d a", both))
+
+		// it lasts as long as it is renewed
+		e.exec("UPDATE tasks SET lease_until = " + map[bool]string{true: "to_timestamp(1)", false: "1"}[e.postgres] + " WHERE state = 'previewing'")
+		held, err := e.s.RenewPreview(e.ctx, p, hour)
+		e.must(err)
+		_, text = take(metering.PreviewRequest{Sources: []string{"default"}})
+		e.equal("renewed", fmt.Sprintf("%t %s", held, text), "true none")
+		e.must(e.s.SavePreview(e.ctx, p, &metering.PreviewResult{Missing: 2, Because: "the first"}))
+		held, err = e.s.RenewPreview(e.ctx, p, hour)
+		e.must(err)
+		e.equal("renewed when it is over", held, false)
+		_, text = take(metering.PreviewRequest{Sources: []string{"default"}})
+		e.equal("of a source of which all is there", text, "none")
+
+		// what is missing stays known, whatever happens in between
+		e.must(e.s.CancelTask(e.ctx, both, "bo"))
+		e.must(e.s.ResumeTask(e.ctx, both, "bo"))
+		p, text = take(metering.PreviewRequest{Sources: []string{"default", "other"}})
+		e.equal("of the other source", text, fmt.Sprintf("%d o", both))
+		e.must(e.s.SavePreview(e.ctx, p, &metering.PreviewResult{Waits: "no answer"}))
+		p, _ = take(metering.PreviewRequest{Sources: []string{"other"}})
+		e.must(e.s.SavePreview(e.ctx, p, &metering.PreviewResult{Missing: 1, Because: "the second"}))
+		task := e.taskOf(both)
+		e.equal("in the end", fmt.Sprintf("%s %d %s%s", task.State, task.Missing, task.Because, task.Error), "previewed 3 the first")
+
+		// windows that ask no source, and the others
+		for _, id := range []int64{both, rerate} {
+			e.must(e.s.StartTask(e.ctx, id, "bo"))
+		}
+		e.advance()
+		for text, r := range map[string]metering.LeaseRequest{"[a 0]": {Again: true, Collects: true, Only: []string{"a"}}, "[o 2]": {Again: true, Rerates: true}} {
+			leases := e.lease(r)
+			var got []string
+			for _, l := range leases {
+				got = append(got, fmt.Sprint(l.Scope.ID, " ", int(l.Run.Begin.Sub(begin)/hour)))
+			}
+			e.equal("leases", fmt.Sprint(got), text)
+		}
 	}},
 	{"tasks/preview in parts", func(e *env) {
 		e.world(store.Wanted{})
@@ -565,11 +722,15 @@ var taskTests = []test{
 			e.must(e.s.SavePreview(e.ctx, p, r))
 		}
 		e.equal("parts", strings.Join(parts, ", "), "s0, s1, s2 s3")
-		_, kept, err := e.s.TaskLosses(e.ctx, id, 10)
+		_, found, err := e.s.TaskLosses(e.ctx, id, 10)
 		e.must(err)
-		e.equal("losses", fmt.Sprint(losses > 2000, kept), "true 1000")
+		e.equal("losses", fmt.Sprint(losses > 2000, found == losses), "true true")
+		dearest := e.losses(id, 2000)
+		e.equal("kept", len(dearest), 1000)
+		e.equal("the dearest", dearest[0].Amount, money.New(int64(losses-1), 2))
+		e.equal("the cheapest of these", dearest[999].Amount, money.New(int64(losses-1000), 2))
 		for range 3 {
-			if next, err := e.s.NextPreview(e.ctx, "test", hour); next != nil || err != nil {
+			if next, err := e.s.NextPreview(e.ctx, metering.PreviewRequest{For: hour, Sources: []string{"default"}}); next != nil || err != nil {
 				e.Fatal(next, err)
 			}
 		}
@@ -660,12 +821,19 @@ func strip(t metering.Task) metering.Task {
 
 func (e *env) preview() *metering.Preview {
 	e.Helper()
-	p, err := e.s.NextPreview(e.ctx, "test", hour)
+	p, err := e.s.NextPreview(e.ctx, metering.PreviewRequest{For: hour, Sources: []string{"default"}})
 	e.must(err)
 	if p == nil {
 		e.Fatal("there is nothing to preview")
 	}
 	return p
+}
+
+func (e *env) losses(id int64, limit int) []metering.LostPrice {
+	e.Helper()
+	all, _, err := e.s.TaskLosses(e.ctx, id, limit)
+	e.must(err)
+	return all
 }
 
 func (e *env) differences(id int64) (lines []string) {

@@ -57,6 +57,7 @@ type WindowFields struct {
 type WindowsAsk struct {
 	WindowFields
 	Accept  bool // that there are no samples, instead of waiving
+	Leave   bool // windows as they are that were done, instead of waiving
 	Range   string
 	Zone    *time.Location
 	Due     int

@@ -78,6 +78,9 @@ func taskRange(t *metering.Task, zone *time.Location) string {
 func taskState(t *metering.Task) (components.State, string) {
 	switch t.State {
 	case metering.Previewing:
+		if t.Error != "" {
+			return components.Warning, "dry run waits"
+		}
 		return components.Neutral, "dry run"
 	case metering.Previewed:
 		return components.Neutral, "waits to be started"
@@ -87,9 +90,6 @@ func taskState(t *metering.Task) (components.State, string) {
 		}
 		return components.Neutral, "running"
 	case metering.Cancelled:
-		if t.Error != "" {
-			return components.Failed, "dry run stopped"
-		}
 		return components.Neutral, "cancelled"
 	case metering.Finished:
 	}
@@ -102,11 +102,14 @@ func TaskStarted(t *metering.Task) bool {
 	case metering.Running, metering.Finished:
 		return true
 	case metering.Cancelled:
-		return t.Windows > 0
+		return t.Windows > 0 || taskChanged(t)
 	case metering.Previewing, metering.Previewed:
 	}
 	return false
 }
+
+// taskChanged reports whether a task has changed charges.
+func taskChanged(t *metering.Task) bool { return t.Change.PointsBefore > 0 || t.Change.PointsAfter > 0 }
 
 // TaskLive reports whether a task goes on by itself.
 func TaskLive(t *metering.Task) bool {
@@ -126,8 +129,7 @@ type TaskList struct {
 	State, Kind string // what it is narrowed to; empty: not at all
 	Rows        []metering.Task
 	All         int  // tasks, whatever their state
-	Matching    int  // of those that were looked at
-	Looked      int  // how many were, to narrow the list; 0: all
+	Matching    int  // of these, how many the list has, narrowed
 	MayAct      bool // the user may make tasks
 	Currency    string
 	Zone        *time.Location
@@ -272,6 +274,9 @@ func (v *TaskView) words() string {
 	case metering.Previewing:
 		return "A dry run computes what it would change. Nothing changes meanwhile."
 	case metering.Previewed:
+		if v.Missing > 0 {
+			return "The dry run is over. Nothing has changed, and nothing will until somebody starts the task."
+		}
 		return "The dry run is complete. Nothing has changed, and nothing will until somebody starts the task."
 	case metering.Running:
 		switch {
@@ -283,10 +288,10 @@ func (v *TaskView) words() string {
 		return "Done so far: " + format.Count(int64(done)) + " of " + windows + ". The others keep their charges until they have new ones."
 	case metering.Cancelled:
 		switch {
-		case v.Error != "":
-			return "The dry run stopped; nothing has changed."
 		case !TaskStarted(v.Task):
 			return "It was discarded before it was started. Nothing has changed."
+		case done == 0 && taskChanged(v.Task):
+			return "It was cancelled. Windows that it had done stay done; the others are as they were."
 		case done == 0:
 			return "It was cancelled before a window was done. Nothing has changed."
 		}

@@ -87,4 +87,5 @@ type SupersededSet struct {
 type WindowActions struct {
 	WindowFields
 	Retry, Waive, Accept, Unwaive bool
+	Leave                         bool // it is done, and failed to be done again
 }
