@@ -156,7 +156,7 @@ func TestSourceReturns(t *testing.T) {
 // rerating lets a processor take its time with each scope that it re-rates.
 func rerating(p *Processor, each time.Duration) {
 	p.Archive = archive(func(scopes []*metering.Scope, _ period.Run) ([]metering.Usage, error) {
-		time.Sleep(time.Duration(len(scopes)) * each)
+		<-time.After(time.Duration(len(scopes)) * each)
 		return nil, nil
 	})
 }
