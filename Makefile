@@ -30,7 +30,7 @@ nightly: ## Run the long form of the tests of failures: 1,000 kills per database
 
 bench: ## Measure what docs/performance.md states
 	@.ci/packages
-	go test -run '^$$' -bench . -benchmem -timeout 30m ./money ./rating ./rollup ./store
+	go test -run '^$$' -bench . -benchmem -timeout 30m ./money ./rating ./rollup ./jobs ./store
 	RATEBOOK_BENCH=1 go test -run '^TestBench' -v -timeout 30m ./e2e
 
 lint: ## Run the linters, formatting included
