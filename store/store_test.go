@@ -29,7 +29,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	for name, n := range map[string]string{"rapid.checks": "5", "rapid.steps": "40"} { // unless they are given: a case takes seconds
+	for name, n := range map[string]string{"rapid.checks": "3", "rapid.steps": "30"} { // unless they are given: a case takes seconds
 		if err := flag.Set(name, n); err != nil {
 			panic(err)
 		}
