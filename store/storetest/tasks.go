@@ -50,9 +50,17 @@ func reprocess(n metering.NewTask) *metering.NewTask {
 	return &n
 }
 
+// advance lets tasks go on until they are marked, and marks of others are gone; a call does no more than it can in two seconds.
 func (e *env) advance() {
 	e.Helper()
-	e.must(e.s.AdvanceTasks(e.ctx))
+	const unmarked = `SELECT (SELECT count(*) FROM task_scopes s JOIN tasks t ON t.id = s.task WHERE t.state = 'running' AND s.marked_to < t.ends_at)
+		+ (SELECT count(*) FROM windows w JOIN tasks t ON t.id = w.task WHERE t.state <> 'running')`
+	for range 60 {
+		e.must(e.s.AdvanceTasks(e.ctx))
+		if e.count(unmarked) == 0 {
+			return
+		}
+	}
 }
 
 func (e *env) taskOf(id int64) *metering.Task {
@@ -289,6 +297,7 @@ var taskTests = []test{
 		for d := time.Millisecond; interrupted("marking", d, e.s.AdvanceTasks); d = d * 5 / 4 {
 			stopped++
 		}
+		e.advance()
 		e.equal("marked", e.progress(id), fmt.Sprintf("running: %d windows, %d left", 7494+12*497, 7494+12*497))
 		for _, s := range e.scopes(begin, strings.Split("abcdefghijklm", "")...) {
 			e.do(id, s, hours(3, 7100))
@@ -300,6 +309,7 @@ var taskTests = []test{
 		for d := time.Millisecond; interrupted("unmarking", d, e.s.AdvanceTasks); d = d * 5 / 4 {
 			stopped++
 		}
+		e.advance()
 		e.equal("left of a cancelled task", len(e.marked(id)), 0)
 		e.equal("cancelled", e.progress(id), fmt.Sprintf("cancelled: %d windows, 0 left, not planned", done))
 		e.must(e.s.ResumeTask(e.ctx, id, "bo"))
