@@ -26,23 +26,13 @@ func TestWorkers(t *testing.T) {
 	db.setUp(t, w)
 
 	const workers = 3
-	var results [workers]result
-	var group sync.WaitGroup
-	for i := range workers {
-		cmd := db.command(t, w.process(source.URL)...)
-		var out, stderr strings.Builder
-		cmd.Stdout, cmd.Stderr = &out, &stderr
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		group.Go(func() {
-			_ = cmd.Wait()
-			results[i] = result{cmd.ProcessState.ExitCode(), out.String(), stderr.String()}
-		})
+	var started [workers]*running
+	for i := range started {
+		started[i] = db.start(t, w.process(source.URL)...)
 	}
-	group.Wait()
 	done, points, planned, busy := 0, 0, 0, 0
-	for _, r := range results {
+	for _, p := range started {
+		r := p.wait(t)
 		if r.status != 0 {
 			t.Fatalf("status %d\n%s%s", r.status, r.out, r.stderr)
 		}

@@ -200,7 +200,7 @@ func (h *Costs) fill(ctx context.Context, r *costsRequest, v *pages.Costs) error
 
 // pageOf returns the rows of a page, of the last one if there are fewer pages.
 func pageOf(page, rows int) (first, last int) {
-	page = min(page, max(1, (rows+costsPerPage-1)/costsPerPage))
+	page = min(page, pageCount(rows, costsPerPage))
 	first = (page - 1) * costsPerPage
 	return first, min(first+costsPerPage, rows)
 }
@@ -222,12 +222,7 @@ func (r *costsRequest) headings(currency string) []components.Sorted {
 	var all []components.Sorted
 	add := func(key, label, unit string, number bool) {
 		s := components.Sorted{Label: label, Unit: unit, Number: number, Target: "#" + pages.CostsReportID, Descending: number}
-		switch r.sort {
-		case key:
-			s.Order, s.Descending = "ascending", true
-		case "-" + key:
-			s.Order, s.Descending = "descending", false
-		}
+		sortedAs(&s, r.sort == key || r.sort == "-"+key, r.sort == "-"+key)
 		if s.Descending {
 			key = "-" + key
 		}

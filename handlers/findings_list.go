@@ -151,7 +151,7 @@ func (h *Findings) List(c echo.Context) error {
 		wider.preset, wider.page = findingsPresetMost, 1
 		v.Wider = &components.Link{Label: "Look at the last 30 days", Path: wider.path()}
 	}
-	last := max(1, (len(rows)+findingsPerPage-1)/findingsPerPage)
+	last := pageCount(len(rows), findingsPerPage)
 	asked.page = min(asked.page, last)
 	for _, r := range rows[(asked.page-1)*findingsPerPage : min(len(rows), asked.page*findingsPerPage)] {
 		if n := len(v.Groups); n == 0 || v.Groups[n-1].Kind != r.Kind {

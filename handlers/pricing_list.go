@@ -71,7 +71,7 @@ func (h *Pricing) List(c echo.Context) error {
 	}
 	matching := p.matching(&l.Filter, day)
 	l.Pages = components.Pages{
-		Page: 1, Pages: max(1, (len(matching)+rulesPerPage-1)/rulesPerPage), PerPage: rulesPerPage, Rows: len(matching), What: "rules",
+		Page: 1, Pages: pageCount(len(matching), rulesPerPage), PerPage: rulesPerPage, Rows: len(matching), What: "rules",
 		Path: func(page int) string {
 			q := l.Filter.Query()
 			q.Set("page", strconv.Itoa(page))

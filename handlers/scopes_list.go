@@ -82,14 +82,8 @@ func (a scopesAsked) order() string {
 
 // heading returns the heading of a column, whose link sorts by it, or the other way round.
 func (a scopesAsked) heading(column, label, unit string, number bool) components.Sorted {
-	h := components.Sorted{Label: label, Unit: unit, Number: number, Target: scopesTarget}
-	h.Descending = number
-	if a.sort == column {
-		h.Order, h.Descending = "ascending", !a.descending
-		if a.descending {
-			h.Order = "descending"
-		}
-	}
+	h := components.Sorted{Label: label, Unit: unit, Number: number, Descending: number, Target: scopesTarget}
+	sortedAs(&h, a.sort == column, a.descending)
 	a.sort, a.descending, a.page = column, h.Descending, 1
 	h.Path = a.path()
 	return h
@@ -121,7 +115,7 @@ func (h *Scopes) List(c echo.Context) error {
 	})
 	sortScopeRows(rows, asked)
 	v.Matching = len(rows)
-	last := max(1, (len(rows)+scopesPerPage-1)/scopesPerPage)
+	last := pageCount(len(rows), scopesPerPage)
 	asked.page = min(asked.page, last)
 	for _, r := range rows[(asked.page-1)*scopesPerPage : min(len(rows), asked.page*scopesPerPage)] {
 		v.Rows = append(v.Rows, r.ScopeRow)

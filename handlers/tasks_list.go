@@ -80,7 +80,7 @@ func (h *Tasks) List(c echo.Context) error {
 		return err
 	}
 	v.Pages = components.Pages{
-		Page: asked.page, Pages: max(1, (v.Matching+tasksPerPage-1)/tasksPerPage), PerPage: tasksPerPage, Rows: v.Matching, What: "tasks",
+		Page: asked.page, Pages: pageCount(v.Matching, tasksPerPage), PerPage: tasksPerPage, Rows: v.Matching, What: "tasks",
 		Target: "#" + pages.TasksTable, Path: func(page int) string { to := asked; to.page = page; return to.path() },
 	}
 	page := h.page("Tasks")
@@ -94,7 +94,7 @@ func (h *Tasks) List(c echo.Context) error {
 func (h *Tasks) listed(ctx context.Context, v *pages.TaskList, asked *tasksAsked) (err error) {
 	filter := asked.filter()
 	v.Rows, v.Matching, err = h.tasks.FilterTasks(ctx, filter, tasksPerPage, (min(asked.page, 1_000_000)-1)*tasksPerPage)
-	if last := max(1, (v.Matching+tasksPerPage-1)/tasksPerPage); err == nil && asked.page > last {
+	if last := pageCount(v.Matching, tasksPerPage); err == nil && asked.page > last {
 		asked.page = last
 		v.Rows, v.Matching, err = h.tasks.FilterTasks(ctx, filter, tasksPerPage, (last-1)*tasksPerPage)
 	}

@@ -79,12 +79,7 @@ func (a taskAsked) path() string {
 // heading returns the heading of a column, whose link sorts by it, or the other way round.
 func (a taskAsked) heading(column, label, unit string, number bool) components.Sorted {
 	h := components.Sorted{Label: label, Unit: unit, Number: number, Descending: number, Target: "#" + pages.TaskFragment}
-	if a.sort == column {
-		h.Order, h.Descending = "ascending", !a.descending
-		if a.descending {
-			h.Order = "descending"
-		}
-	}
+	sortedAs(&h, a.sort == column, a.descending)
 	a.sort, a.descending, a.page = column, h.Descending, 1
 	h.Path = a.path()
 	return h
@@ -152,7 +147,7 @@ func (h *Tasks) differences(ctx context.Context, v *pages.TaskView, asked taskAs
 	}
 	sortTaskRows(all, asked.sort, asked.descending)
 	v.All = len(all)
-	last := max(1, (len(all)+differencesPerPage-1)/differencesPerPage)
+	last := pageCount(len(all), differencesPerPage)
 	asked.page = min(asked.page, last)
 	first := (asked.page - 1) * differencesPerPage
 	for _, d := range all[first:min(len(all), first+differencesPerPage)] {

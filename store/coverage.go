@@ -11,7 +11,6 @@ import (
 
 	"ratebook/fault"
 	"ratebook/metering"
-	"ratebook/money"
 	"ratebook/period"
 )
 
@@ -177,33 +176,13 @@ func (s *Store) Window(ctx context.Context, scope int64, begin time.Time) (w *me
 func (t *tx) window(ctx context.Context, scope int64, begin time.Time) (*metering.WindowDetail, error) {
 	var r struct {
 		scopeRow
-		LeaseHolder     string    `db:"lease_holder"`
-		LeaseUntil      timestamp `db:"lease_until"`
-		BeginsAt        timestamp `db:"begins_at"`
-		Period          int64     // seconds
-		State           metering.State
-		Attempts        int
-		NextAttempt     timestamp `db:"next_attempt"`
-		Points          int
-		Unpriced        int
-		Amount          money.Decimal
-		ConfigVersion   int64     `db:"config_version"`
-		RulesVersion    int64     `db:"rules_version"`
-		Took            int64     // milliseconds
-		FinishedAt      timestamp `db:"finished_at"`
-		Error           string
-		Task            *int64
-		RedoneBy        int64  `db:"redone_by"`
-		AbsenceAccepted bool   `db:"absence_accepted"`
-		WaivedBy        string `db:"waived_by"`
-		WaivedFor       string `db:"waived_for"`
-		SourceVersion   string `db:"source_version"`
-		Before, After   timestamp
+		windowRow
+		LeaseHolder   string    `db:"lease_holder"`
+		LeaseUntil    timestamp `db:"lease_until"`
+		SourceVersion string    `db:"source_version"`
+		Before, After timestamp
 	}
-	found, err := t.get(ctx, &r, `SELECT w.begins_at, w.period, w.state, w.attempts, w.next_attempt, w.points, w.unpriced, w.amount,
-			COALESCE(w.config_version, 0) AS config_version, COALESCE(w.rules_version, 0) AS rules_version, COALESCE(w.took_ms, 0) AS took, w.finished_at,
-			COALESCE(w.error, '') AS error, w.task, COALESCE(w.redone_by, 0) AS redone_by, w.absence_accepted, COALESCE(w.waived_by, '') AS waived_by,
-			COALESCE(w.waived_for, '') AS waived_for, COALESCE(v.version, '') AS source_version,
+	found, err := t.get(ctx, &r, "SELECT "+windowColumns+`, COALESCE(v.version, '') AS source_version,
 			(SELECT b.begins_at FROM windows b WHERE b.scope = w.scope AND b.begins_at < w.begins_at ORDER BY b.begins_at DESC LIMIT 1) AS before,
 			(SELECT a.begins_at FROM windows a WHERE a.scope = w.scope AND a.begins_at > w.begins_at ORDER BY a.begins_at LIMIT 1) AS after,
 			COALESCE(s.lease_holder, '') AS lease_holder, s.lease_until, `+scopeColumns+`
@@ -216,13 +195,8 @@ func (t *tx) window(ctx context.Context, scope int64, begin time.Time) (*meterin
 		return nil, fault.New(fault.NotFound, "scope %d has no window that begins at %s", scope, begin.UTC().Format(time.RFC3339))
 	}
 	d := &metering.WindowDetail{
-		Window: metering.Window{
-			Scope: scope, Begin: r.BeginsAt.Time, End: r.BeginsAt.Add(time.Duration(r.Period) * time.Second),
-			State: r.State, Attempts: r.Attempts, NextAttempt: r.NextAttempt.Time, Points: r.Points, Unpriced: r.Unpriced, Amount: r.Amount,
-			Config: r.ConfigVersion, Rules: r.RulesVersion, Took: time.Duration(r.Took) * time.Millisecond, Finished: r.FinishedAt.Time,
-			Error: r.Error, Task: r.Task, RedoneBy: r.RedoneBy, Accepted: r.AbsenceAccepted, WaivedBy: r.WaivedBy, WaivedFor: r.WaivedFor,
-		},
-		Scope: r.scope(), SourceVersion: r.SourceVersion, Before: r.Before.Time, After: r.After.Time,
+		Window: r.window(scope),
+		Scope:  r.scope(), SourceVersion: r.SourceVersion, Before: r.Before.Time, After: r.After.Time,
 	}
 	if now := time.Now(); r.LeaseUntil.After(now) {
 		d.LeasedBy, d.LeasedUntil = r.LeaseHolder, r.LeaseUntil.Time

@@ -567,42 +567,51 @@ func (t *tx) countWindows(ctx context.Context, only []string, what, where string
 	return n, err
 }
 
+// windowRow reads rows of the ledger.
+type windowRow struct {
+	BeginsAt      timestamp `db:"begins_at"`
+	Period        int64     // seconds
+	State         metering.State
+	Attempts      int
+	NextAttempt   timestamp `db:"next_attempt"`
+	Points        int
+	Unpriced      int
+	Amount        money.Decimal
+	ConfigVersion int64     `db:"config_version"`
+	RulesVersion  int64     `db:"rules_version"`
+	Took          int64     // milliseconds
+	FinishedAt    timestamp `db:"finished_at"`
+	Error         string
+	Task          *int64
+	RedoneBy      int64  `db:"redone_by"`
+	Accepted      bool   `db:"absence_accepted"`
+	WaivedBy      string `db:"waived_by"`
+	WaivedFor     string `db:"waived_for"`
+}
+
+const windowColumns = `w.begins_at, w.period, w.state, w.attempts, w.next_attempt, w.points, w.unpriced, w.amount,
+	COALESCE(w.config_version, 0) AS config_version, COALESCE(w.rules_version, 0) AS rules_version, COALESCE(w.took_ms, 0) AS took,
+	w.finished_at, COALESCE(w.error, '') AS error, w.task, COALESCE(w.redone_by, 0) AS redone_by, w.absence_accepted,
+	COALESCE(w.waived_by, '') AS waived_by, COALESCE(w.waived_for, '') AS waived_for`
+
+func (r *windowRow) window(scope int64) metering.Window {
+	return metering.Window{
+		Scope: scope, Begin: r.BeginsAt.Time, End: r.BeginsAt.Add(time.Duration(r.Period) * time.Second),
+		State: r.State, Attempts: r.Attempts, NextAttempt: r.NextAttempt.Time, Points: r.Points, Unpriced: r.Unpriced, Amount: r.Amount,
+		Config: r.ConfigVersion, Rules: r.RulesVersion, Took: time.Duration(r.Took) * time.Millisecond, Finished: r.FinishedAt.Time, Error: r.Error,
+		Task: r.Task, RedoneBy: r.RedoneBy, Accepted: r.Accepted, WaivedBy: r.WaivedBy, WaivedFor: r.WaivedFor,
+	}
+}
+
 // Windows lists the windows of a scope that begin in a range, the newest last.
 func (s *Store) Windows(ctx context.Context, scope int64, r period.Range) (windows []metering.Window, err error) {
-	var rows []struct {
-		BeginsAt      timestamp `db:"begins_at"`
-		Period        int64     // seconds
-		State         metering.State
-		Attempts      int
-		NextAttempt   timestamp `db:"next_attempt"`
-		Points        int
-		Unpriced      int
-		Amount        money.Decimal
-		ConfigVersion int64     `db:"config_version"`
-		RulesVersion  int64     `db:"rules_version"`
-		Took          int64     // milliseconds
-		FinishedAt    timestamp `db:"finished_at"`
-		Error         string
-		Task          *int64
-		RedoneBy      int64  `db:"redone_by"`
-		Accepted      bool   `db:"absence_accepted"`
-		WaivedBy      string `db:"waived_by"`
-		WaivedFor     string `db:"waived_for"`
-	}
+	var rows []windowRow
 	err = s.view(ctx, func(t *tx) error {
-		return t.list(ctx, &rows, `SELECT begins_at, period, state, attempts, next_attempt, points, unpriced, amount,
-			COALESCE(config_version, 0) AS config_version, COALESCE(rules_version, 0) AS rules_version, COALESCE(took_ms, 0) AS took,
-			finished_at, COALESCE(error, '') AS error, task, COALESCE(redone_by, 0) AS redone_by, absence_accepted,
-			COALESCE(waived_by, '') AS waived_by, COALESCE(waived_for, '') AS waived_for
-			FROM windows WHERE scope = ? AND begins_at >= ? AND begins_at < ? ORDER BY begins_at`, scope, at(r.Begin), at(r.End))
+		return t.list(ctx, &rows, "SELECT "+windowColumns+" FROM windows w WHERE w.scope = ? AND w.begins_at >= ? AND w.begins_at < ? ORDER BY w.begins_at",
+			scope, at(r.Begin), at(r.End))
 	})
-	for _, w := range rows {
-		windows = append(windows, metering.Window{
-			Scope: scope, Begin: w.BeginsAt.Time, End: w.BeginsAt.Add(time.Duration(w.Period) * time.Second),
-			State: w.State, Attempts: w.Attempts, NextAttempt: w.NextAttempt.Time, Points: w.Points, Unpriced: w.Unpriced, Amount: w.Amount,
-			Config: w.ConfigVersion, Rules: w.RulesVersion, Took: time.Duration(w.Took) * time.Millisecond, Finished: w.FinishedAt.Time, Error: w.Error,
-			Task: w.Task, RedoneBy: w.RedoneBy, Accepted: w.Accepted, WaivedBy: w.WaivedBy, WaivedFor: w.WaivedFor,
-		})
+	for i := range rows {
+		windows = append(windows, rows[i].window(scope))
 	}
 	return windows, err
 }
