@@ -102,7 +102,9 @@ func TestPlansOfLargeLedgers(t *testing.T) {
 	}
 }
 
-func largeLedger(t *testing.T, url string) {
+// openFresh opens a new database with a source.
+func openFresh(t *testing.T, url string) (*Store, metering.Source) {
+	t.Helper()
 	ctx := t.Context()
 	must := func(err error) {
 		t.Helper()
@@ -112,14 +114,26 @@ func largeLedger(t *testing.T, url string) {
 	}
 	s, err := Open(ctx, url, true, slog.New(slog.DiscardHandler))
 	must(err)
-	defer s.Close()
+	t.Cleanup(func() { s.Close() })
 	_, err = s.Migrate(ctx)
 	must(err)
 	_, err = s.UseSettings(ctx, Wanted{})
 	must(err)
 	src, err := s.UseSource(ctx, metering.Source{Name: "default", Kind: "static", ScopeKey: "project_id"})
 	must(err)
-	_, err = s.Configure(ctx, &metering.Configuration{Metrics: []*metering.Metric{{Source: "default", Name: "cpu", Measured: "cpu", Factor: money.One}}}, "test", "")
+	return s, src
+}
+
+func largeLedger(t *testing.T, url string) {
+	ctx := t.Context()
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	s, src := openFresh(t, url)
+	_, err := s.Configure(ctx, &metering.Configuration{Metrics: []*metering.Metric{{Source: "default", Name: "cpu", Measured: "cpu", Factor: money.One}}}, "test", "")
 	must(err)
 	const n = 10_000
 	found := make([]metering.Found, n)

@@ -2,7 +2,6 @@ package store
 
 import (
 	"fmt"
-	"log/slog"
 	"path/filepath"
 	"testing"
 	"time"
@@ -33,18 +32,10 @@ func advanceInTurns(t *testing.T, url string) {
 			t.Fatal(err)
 		}
 	}
-	s, err := Open(ctx, url, true, slog.New(slog.DiscardHandler))
-	must(err)
-	defer s.Close()
-	_, err = s.Migrate(ctx)
-	must(err)
-	_, err = s.UseSettings(ctx, Wanted{})
-	must(err)
-	src, err := s.UseSource(ctx, metering.Source{Name: "default", Kind: "static", ScopeKey: "project_id"})
-	must(err)
+	s, src := openFresh(t, url)
 	begin := time.Date(2026, 10, 1, 0, 0, 0, 0, time.UTC)
 	end := begin.Add(25 * time.Hour)
-	_, err = s.AddScopes(ctx, src, "static", []metering.Found{{ID: "a"}, {ID: "b"}}, begin)
+	_, err := s.AddScopes(ctx, src, "static", []metering.Found{{ID: "a"}, {ID: "b"}}, begin)
 	must(err)
 	_, err = s.Plan(ctx, time.Hour, end)
 	must(err)
