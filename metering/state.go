@@ -16,6 +16,19 @@ type ScopeState struct {
 	Failed      int       // windows that failed and will be tried again
 	Error       string    // of the first of these
 	NextAttempt time.Time // of the first of these
+	Fetcher     string    // what found it; empty: nobody said
+	Toggled     time.Time // when it was found, or made active or inactive last
+	ResetTo     time.Time // from when on its windows were made due again, last; zero: never
+	Resetting   bool      // whether windows after that are still to be made due
+}
+
+// LastProcessed is what CloudKitty says of how far a scope is: the begin of the last window without a gap before it, windows
+// being of the given length. A scope that was reset is at the time it was reset to until the first window is done again.
+func (s *ScopeState) LastProcessed(length time.Duration) time.Time {
+	if !s.ResetTo.IsZero() && (s.Resetting || !s.ProcessedTo.After(s.ResetTo)) {
+		return s.ResetTo
+	}
+	return s.ProcessedTo.Add(-length)
 }
 
 // Window is one row of the ledger.

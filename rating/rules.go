@@ -15,6 +15,7 @@ type Rules struct {
 	Groups   []Group
 	Services []Service
 	Hashmap  []Rule
+	Scripts  []Script
 }
 
 // Module is a rating module: modules price a point one after the other, the highest priority first, and each adds to the

@@ -68,7 +68,11 @@ func (s *site) fail(err error, c echo.Context) {
 	if p.Status == http.StatusServiceUnavailable {
 		h.Set(echo.HeaderRetryAfter, "10")
 	}
-	if err := s.answer(c, p); err != nil { // mostly because the client has gone
+	answer := func() error { return s.answer(c, p) }
+	if a, ok := c.Get("api").(*API); ok {
+		answer = func() error { return a.Fail(c, err) }
+	}
+	if err := answer(); err != nil { // mostly because the client has gone
 		s.log.Debug("an error could not be told", "path", c.Path(), "error", err, "request_id", p.RequestID)
 	}
 }

@@ -35,6 +35,12 @@ type Config struct {
 	TLSCert, TLSKey string         // PEM files; empty: plain HTTP
 	Drain           time.Duration  // how long /readyz says no before the listener closes, for load balancers to look elsewhere
 
+	APIs           []API         // for programs
+	Authenticator  Authenticator // of who asks over them; set if APIs is
+	APIListen      string        // address of a listener for the APIs alone; empty: they are on the main one
+	AllowedOrigins []string      // sites whose pages may use the APIs; "*" is any
+	Tokens         Tokens        // with which programs may ask for pages and reports; nil: there are none
+
 	Areas    []Area                                                   // of the site
 	Sessions scs.Store                                                // where sessions are kept; nil: nobody can sign in
 	Users    Users                                                    // whom sessions belong to; set if Sessions is
@@ -88,6 +94,11 @@ func Serve(ctx context.Context, c Config) error {
 			return fault.Wrap(fault.Invalid, err, "can't use the certificate %q with the key %q", c.TLSCert, c.TLSKey)
 		}
 		servers[0].TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{pair}}
+	}
+	if c.APIListen != "" {
+		api := s.newServer(c.APIListen, s.outermost(s.apiHandler()))
+		api.TLSConfig = servers[0].TLSConfig.Clone()
+		servers = append(servers, api)
 	}
 	if c.MetricsListen != "" {
 		servers = append(servers, s.newServer(c.MetricsListen, s.metricsHandler()))

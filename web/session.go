@@ -33,6 +33,19 @@ func (s *site) session(next echo.HandlerFunc) echo.HandlerFunc {
 		if s.sessions == nil || s.machines[c.Path()] {
 			return next(c)
 		}
+		if secret := secretOf(c.Request()); secret != "" && s.Tokens != nil {
+			who, err := TokenAuth{Tokens: s.Tokens, Now: time.Now}.Authenticate(c.Request())
+			if err != nil {
+				return err
+			}
+			ctx, err := s.sessions.Load(c.Request().Context(), "") // an empty one
+			if err != nil {
+				return unreadable(err)
+			}
+			c.SetRequest(c.Request().WithContext(ctx))
+			c.Set("user", &access.User{Login: who.ID, Role: who.Role, Scopes: who.Scopes})
+			return next(c)
+		}
 		var token string
 		if cookie, err := c.Cookie(sessionCookie); err == nil {
 			token = cookie.Value

@@ -143,7 +143,20 @@ func (s *site) handler() http.Handler {
 	// echo's groups have each made their role necessary to learn that there is nothing
 	e.RouteNotFound("", nothing(e))
 	e.RouteNotFound("/*", nothing(e))
-	return s.outermost(e)
+	if len(s.APIs) == 0 || s.APIListen != "" {
+		return s.outermost(e)
+	}
+	api := s.apiHandler()
+	return s.outermost(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if s.programs(r) {
+			api.ServeHTTP(w, r)
+			return
+		}
+		if r.URL.Path == "/" {
+			w.Header().Add(echo.HeaderVary, echo.HeaderAccept)
+		}
+		e.ServeHTTP(w, r)
+	}))
 }
 
 // bare registers a route that programs ask.
