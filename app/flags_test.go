@@ -6,13 +6,13 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"reflect"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/alecthomas/kong"
+	"github.com/google/go-cmp/cmp"
 )
 
 // leaves are the commands that can be run.
@@ -49,72 +49,73 @@ func TestHelp(t *testing.T) {
 	}
 }
 
-// TestVariables sets each flag of each command by its environment variable.
+// TestVariables sets all flags of a command by their environment variables, each to a value of its own where it can have any.
 func TestVariables(t *testing.T) {
 	for _, command := range leaves() {
-		for _, f := range flags(command) {
-			variable := "RATEBOOK_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
-			if !slices.Equal(f.Envs, []string{variable}) {
-				t.Errorf("--%s is %v, not %s", f.Name, f.Envs, variable)
+		t.Run(command.Path(), func(t *testing.T) {
+			args := slices.DeleteFunc(line(command), func(s string) bool { return strings.HasPrefix(s, "<") })
+			for range command.Positional {
+				args = append(args, "1")
 			}
-			t.Run(command.Path()+" "+f.Name, func(t *testing.T) {
-				text, want := "x", any("x")
+			variable := func(flag string) string { return "RATEBOOK_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_")) }
+			want, required := map[string]any{}, []string(nil)
+			for i, f := range flags(command) {
+				text := "x" + f.Name
+				want[f.Name] = text
 				switch f.Target.Interface().(type) {
 				case bool:
-					text, want = "true", true
+					text, want[f.Name] = "true", true
 				case int:
-					text, want = "7", 7
+					text, want[f.Name] = fmt.Sprint(1000+i), 1000+i
 				case time.Duration:
-					text, want = "7m", 7*time.Minute
+					text, want[f.Name] = fmt.Sprintf("%dm", 1000+i), time.Duration(1000+i)*time.Minute
 				case []string:
-					want = []string{"x"}
+					want[f.Name] = []string{text}
 				}
 				if f.Enum != "" {
 					choices := strings.Split(f.Enum, ",")
 					text = choices[len(choices)-1]
-					if want = text; f.IsSlice() {
-						want = []string{text}
+					if want[f.Name] = text; f.IsSlice() {
+						want[f.Name] = []string{text}
 					}
-				}
-				args := slices.DeleteFunc(line(command), func(s string) bool { return strings.HasPrefix(s, "<") })
-				for range command.Positional {
-					args = append(args, "1")
-				}
-				for _, other := range flags(command) {
-					if other.Required && other.Name != f.Name {
-						args = append(args, "--"+other.Name+"=x")
-					}
-				}
-				parse := func() any {
-					parsed, err := newParser(new(commands), Streams{Out: io.Discard, Err: io.Discard}).Parse(args)
-					if err != nil {
-						t.Fatal(err)
-					}
-					for _, g := range flags(parsed.Selected()) {
-						if g.Name == f.Name {
-							return g.Target.Interface()
-						}
-					}
-					t.Fatal("there is no such flag")
-					return nil
-				}
-				t.Setenv(variable, text)
-				if got := parse(); !reflect.DeepEqual(got, want) {
-					t.Errorf("%s=%s gives %v", variable, text, got)
 				}
 				if f.Required {
-					return
+					required = append(required, "--"+f.Name+"=x")
 				}
-				t.Setenv(variable, "")
-				empty := parse()
-				if err := os.Unsetenv(variable); err != nil {
+				if !slices.Equal(f.Envs, []string{variable(f.Name)}) {
+					t.Errorf("--%s is %v, not %s", f.Name, f.Envs, variable(f.Name))
+				}
+				t.Setenv(variable(f.Name), text)
+			}
+			parse := func(args []string) map[string]any {
+				t.Helper()
+				parsed, err := newParser(new(commands), Streams{Out: io.Discard, Err: io.Discard}).Parse(args)
+				if err != nil {
 					t.Fatal(err)
 				}
-				if unset := parse(); !reflect.DeepEqual(empty, unset) {
-					t.Errorf("%s= gives %v, without it it is %v", variable, empty, unset)
+				values := map[string]any{}
+				for _, f := range flags(parsed.Selected()) {
+					values[f.Name] = f.Target.Interface()
 				}
-			})
-		}
+				return values
+			}
+			if diff := cmp.Diff(want, parse(args)); diff != "" {
+				t.Errorf("with all variables set (- want, + got):\n%s", diff)
+			}
+			for name := range want {
+				t.Setenv(variable(name), "")
+			}
+			args = append(args, required...)
+			empty := parse(args)
+			for name := range want {
+				if err := os.Unsetenv(variable(name)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if diff := cmp.Diff(parse(args), empty); diff != "" {
+				t.Errorf("empty variables are not as good as none (- none, + empty):\n%s", diff)
+			}
+		})
 	}
 }
 

@@ -150,12 +150,14 @@ func TestDatabaseRestart(t *testing.T) {
 	w := large(60)
 	source := testserver.Prometheus(t, testserver.OpenMetrics(w.series...))
 	_, want := faultless(t, w, source.URL)
-	cluster := testserver.PostgresServer(t)
+	cluster := testserver.PostgresServer(t, "synchronous_commit=on") // else a crash takes back what was committed
 	db := &database{url: cluster.Create(t, "restarted")}
 	db.setUp(t, w)
 	seed := uint64(time.Now().UnixNano())
 	random := rand.New(rand.NewPCG(seed, 0))
 	p := db.start(t, w.process(source.URL, "--lease", "2s")...)
+	// without a database to plan in, process says so and ends
+	eventually(t, "windows are planned", func() bool { return db.number(t, "SELECT COUNT(*) FROM windows") > 0 })
 	crashes := 0
 	for midway := false; crashes < often(5, 40); {
 		pause := time.NewTimer(time.Duration(50+random.IntN(500)) * time.Millisecond)
