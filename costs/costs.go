@@ -24,6 +24,13 @@ type Query struct {
 	Bucket  period.Bucket
 	Groups  []string // Scope, ScopeName, Metric, Unit, or an attribute's name
 	Filters []Filter // all must hold
+
+	// Windows asks for a bucket for each distinct begin of charges, up to the end of the longest of these; Bucket must be
+	// Whole. Its rows say nothing of units: they are Mixed, and have AllQty.
+	Windows bool
+
+	// Extremes asks for the least and the largest quantity and cost of the charges of each row.
+	Extremes bool
 }
 
 // Filter keeps the charges whose Key has one of Values. A missing attribute has the empty value.
@@ -39,6 +46,33 @@ type Row struct {
 	Unit       string        // empty if the row mixes units
 	Qty        money.Decimal // meaningless if Mixed
 	Mixed      bool          // whether the row mixes units
+	AllQty     money.Decimal // the sum over all units, as CloudKitty has it
 	Cost       money.Decimal
 	Points     int64
+
+	Extremes // of single charges; only if the query asks for them
+}
+
+// Extremes are the least and the largest quantity and cost of some charges.
+type Extremes struct {
+	MinQty, MaxQty, MinCost, MaxCost money.Decimal
+}
+
+// ExtremesOf returns those of a single charge.
+func ExtremesOf(qty, cost money.Decimal) Extremes { return Extremes{qty, qty, cost, cost} }
+
+// Widen makes e those of other charges, too.
+func (e *Extremes) Widen(o *Extremes) {
+	if o.MinQty.Cmp(e.MinQty) < 0 {
+		e.MinQty = o.MinQty
+	}
+	if o.MaxQty.Cmp(e.MaxQty) > 0 {
+		e.MaxQty = o.MaxQty
+	}
+	if o.MinCost.Cmp(e.MinCost) < 0 {
+		e.MinCost = o.MinCost
+	}
+	if o.MaxCost.Cmp(e.MaxCost) > 0 {
+		e.MaxCost = o.MaxCost
+	}
 }

@@ -58,6 +58,7 @@ func TestValidate(t *testing.T) {
 		"fractions":         {func(q *Query) { q.Range.End = q.Range.End.Add(1) }, []string{"end"}},
 		"far away":          {func(q *Query) { q.Range.End = utc("9999-12-31") }, []string{"end"}},
 		"bucket":            {func(q *Query) { q.Bucket = 9 }, []string{"bucket"}},
+		"windows in days":   {func(q *Query) { q.Windows = true }, []string{"bucket"}},
 		"group twice":       {func(q *Query) { q.Groups = []string{"scope", "scope"} }, []string{"groups"}},
 		"attribute twice":   {func(q *Query) { q.Groups = []string{"flavor", "attr:flavor"} }, []string{"groups"}},
 		"nameless group":    {func(q *Query) { q.Groups = []string{"", "attr:"} }, []string{"groups", "groups"}},
@@ -138,6 +139,7 @@ func TestSegments(t *testing.T) {
 type charge struct {
 	Labels
 	begin      time.Time
+	period     time.Duration
 	qty, price money.Decimal
 }
 
@@ -188,6 +190,9 @@ next:
 				row.End = e
 			}
 		}
+		if q.Windows {
+			row.Begin, row.End, row.Mixed = c.begin, c.begin.Add(c.period), true
+		}
 		for _, g := range q.Groups {
 			row.Groups = append(row.Groups, c.value(g, zone))
 		}
@@ -197,7 +202,17 @@ next:
 			r = &row
 			rows[id] = r
 		}
+		if q.Windows && row.End.After(r.End) {
+			r.End = row.End
+		}
+		if q.Extremes && r.Points == 0 {
+			r.Extremes = ExtremesOf(c.qty, c.price)
+		} else if q.Extremes {
+			one := ExtremesOf(c.qty, c.price)
+			r.Widen(&one)
+		}
 		r.Points++
+		r.AllQty = r.AllQty.Add(c.qty)
 		r.Qty = r.Qty.Add(c.qty)
 		r.Cost = r.Cost.Add(c.price)
 		r.Mixed = r.Mixed || r.Unit != c.Unit
@@ -230,6 +245,8 @@ func stored(q *Query, zone *time.Location, charges []charge) (rows []Row, total 
 			id    string
 		}
 		sums := map[place]*rollup.Sums{}
+		ends := map[place]*Extremes{}
+		windows := map[time.Time]time.Time{} // their ends
 		labels := map[string]*Labels{}
 		for i := range charges {
 			c := &charges[i]
@@ -250,16 +267,32 @@ func stored(q *Query, zone *time.Location, charges []charge) (rows []Row, total 
 				labels[p.id] = &l
 			}
 			sums[p].Add(&rollup.Sums{Points: 1, Qty: c.qty, Price: c.price})
+			one := ExtremesOf(c.qty, c.price)
+			if ends[p] == nil {
+				ends[p] = &one
+			}
+			ends[p].Widen(&one)
+			if end := c.begin.Add(c.period); end.After(windows[c.begin]) {
+				windows[c.begin] = end
+			}
 		}
 		keys := map[string]int32{}
 		for id, l := range labels {
 			keys[id] = g.Key(l)
 		}
 		for _, p := range slices.SortedFunc(maps.Keys(sums), func(a, b place) int { return a.begin.Compare(b.begin) }) {
-			if err := g.At(p.begin); err != nil {
+			at := func() error { return g.At(p.begin) }
+			if q.Windows {
+				at = func() error { return g.AtWindow(period.Range{Begin: p.begin, End: windows[p.begin]}) }
+			}
+			err := at()
+			if err != nil {
 				return nil, Total{}, err
 			}
 			g.Add(keys[p.id], sums[p])
+			if q.Extremes {
+				g.Widen(keys[p.id], ends[p])
+			}
 		}
 	}
 	total, err = g.Close()
@@ -290,6 +323,7 @@ func drawCharges(t *rapid.T, around time.Time) []charge {
 			}
 		}
 		c.begin = around.Add(time.Duration(r.IntN(200*24*6)-100*24*6) * 10 * time.Minute)
+		c.period = time.Duration(1+r.IntN(24)) * time.Hour
 		c.qty = money.New(r.Int64N(1e9)-10, r.Int32N(19))
 		c.price = money.New(r.Int64N(1e9)-10, money.PricePlaces)
 	}
@@ -304,6 +338,10 @@ func drawQuery(t *rapid.T, around time.Time, zone *time.Location) *Query {
 	q := &Query{
 		Bucket: period.Bucket(rapid.IntRange(0, 4).Draw(t, "bucket")),
 		Groups: rapid.SliceOfNDistinct(rapid.SampledFrom(names), 0, 4, rapid.ID[string]).Draw(t, "groups"),
+	}
+	q.Extremes = rapid.IntRange(0, 3).Draw(t, "extremes") == 0
+	if q.Bucket == period.Whole {
+		q.Windows = rapid.Bool().Draw(t, "windows")
 	}
 	edge := func(label string) time.Time {
 		e := around.Add(time.Duration(rapid.IntRange(-100*24, 100*24).Draw(t, label)) * time.Hour)
@@ -360,10 +398,13 @@ func TestStoredSumsAnswerAlike(t *testing.T) {
 		}
 
 		ungrouped := *q
-		ungrouped.Groups, ungrouped.Bucket = nil, period.Whole
+		ungrouped.Groups, ungrouped.Bucket, ungrouped.Windows = nil, period.Whole, false
 		var all Row
 		if rows := naive(&ungrouped, zone, charges); len(rows) > 0 {
 			all = rows[0]
+		}
+		if q.Windows && all.Points > 0 {
+			all.Mixed, all.Unit, all.Qty = true, "", money.Decimal{}
 		}
 		if !total.Cost.Equal(all.Cost) || total.Points != all.Points || total.Mixed != all.Mixed || total.Unit != all.Unit || !total.Qty.Equal(all.Qty) {
 			t.Fatalf("total %v, want %v", total, all)

@@ -62,6 +62,7 @@ type Grouper struct {
 	at     time.Time    // of the sums that are added now
 	day    period.Range // of at; computed attributes are constant in it
 	bucket period.Range // not cut to the range; empty before the first At
+	window time.Time    // the end of at's window, where the query asks for windows
 
 	total Total
 	rows  int
@@ -81,11 +82,7 @@ func NewGrouper(q *Query, zone *time.Location, yield func(Row) error) *Grouper {
 		g.groups = append(g.groups, parseKey(name))
 	}
 	for _, f := range q.Filters {
-		values := make(map[string]bool, len(f.Values))
-		for _, v := range f.Values {
-			values[v] = true
-		}
-		g.filters = append(g.filters, filter{parseKey(f.Key), values})
+		g.filters = append(g.filters, newFilter(f))
 	}
 	for _, k := range q.keys() {
 		g.timed = g.timed || k.computed()
@@ -182,7 +179,7 @@ func (g *Grouper) At(begin time.Time) error {
 	if !g.query.Range.Contains(begin) {
 		return g.fail(fmt.Errorf("costs: sums of %s are outside the range", begin))
 	}
-	if !g.bucket.Contains(begin) {
+	if g.query.Windows || !g.bucket.Contains(begin) { // windows may overlap
 		if err := g.enter(begin); err != nil {
 			return err
 		}
@@ -195,10 +192,18 @@ func (g *Grouper) At(begin time.Time) error {
 	return nil
 }
 
+// AtWindow is At for queries that ask for windows: it says in which window the charges are that are added next.
+func (g *Grouper) AtWindow(w period.Range) error {
+	g.window = w.End
+	return g.At(w.Begin)
+}
+
 // enter completes the bucket and goes on to the one that contains t.
 func (g *Grouper) enter(t time.Time) error {
 	next := g.query.Range
-	if b := g.query.Bucket; b != period.Whole {
+	if g.query.Windows {
+		next = period.Range{Begin: t, End: g.window}
+	} else if b := g.query.Bucket; b != period.Whole {
 		next = period.Range{Begin: b.Start(t, g.zone), End: b.Next(t, g.zone)}
 	}
 	if next.Begin.Before(g.bucket.Begin) {
@@ -225,6 +230,13 @@ func (g *Grouper) Add(key int32, s *rollup.Sums) {
 	}
 }
 
+// Widen adds the extremes of charges whose sums were added under a key; a negative key is ignored.
+func (g *Grouper) Widen(key int32, e *Extremes) {
+	if key >= 0 {
+		g.sums.widen(key, e)
+	}
+}
+
 // Close yields the last bucket's rows and returns the total of all.
 func (g *Grouper) Close() (Total, error) {
 	if g.err == nil {
@@ -239,6 +251,9 @@ func (g *Grouper) settle() {
 		from := &g.sums.groups[n]
 		if to, ok := g.date(from); ok {
 			g.dated.sum(to, &g.sums.cells[n].Sums)
+			if e := g.sums.cells[n].ends; e != nil {
+				g.dated.widen(to, e)
+			}
 		}
 	}
 	g.sums.clear()
@@ -284,11 +299,14 @@ func (g *Grouper) flush() error {
 	if row.Begin.Before(g.query.Range.Begin) {
 		row.Begin = g.query.Range.Begin
 	}
-	if row.End.After(g.query.Range.End) {
+	if row.End.After(g.query.Range.End) && !g.query.Windows {
 		row.End = g.query.Range.End
 	}
 	for rest := from.sorted(); len(rest) > 0; {
 		rest = from.row(&row, rest)
+		if g.query.Windows {
+			row.Unit, row.Qty, row.Mixed = "", money.Decimal{}, true
+		}
 		g.count(&row)
 		if err := g.yield(row); err != nil {
 			return g.fail(err)

@@ -67,6 +67,9 @@ func (q *Query) coarsest() (level Level, perSeries bool) {
 	default:
 		level = Months
 	}
+	if q.Windows || q.Extremes {
+		level = Charges
+	}
 	for _, k := range q.keys() {
 		if k.attribute == "" {
 			continue

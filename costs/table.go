@@ -31,6 +31,7 @@ type group struct {
 type cell struct {
 	rollup.Sums
 	used bool
+	ends *Extremes // nil: not asked for
 }
 
 // add adds a group under an identity that is not there yet.
@@ -48,11 +49,22 @@ func (t *table) add(identity string, g group) int32 {
 func (t *table) sum(key int32, s *rollup.Sums) {
 	c := &t.cells[key]
 	if !c.used {
-		*c = cell{*s, true}
+		*c = cell{Sums: *s, used: true}
 		t.used = append(t.used, key)
 		return
 	}
 	c.Add(s)
+}
+
+// widen adds extremes to those of a key that has sums.
+func (t *table) widen(key int32, e *Extremes) {
+	c := &t.cells[key]
+	if c.ends == nil {
+		first := *e
+		c.ends = &first
+		return
+	}
+	c.ends.Widen(e)
 }
 
 // clear forgets the sums, and keeps the groups.
@@ -123,11 +135,18 @@ func (t *table) row(r *Row, sorted []int32) (rest []int32) {
 	n := sorted[0]
 	c, g := &t.cells[n], &t.groups[n]
 	r.Groups, r.Unit, r.Mixed = g.values, g.unit, false
-	r.Qty, r.Cost, r.Points = c.Qty, c.Price, c.Points
+	r.Qty, r.AllQty, r.Cost, r.Points = c.Qty, c.Qty, c.Price, c.Points
+	if c.ends != nil {
+		r.Extremes = *c.ends
+	}
 	for rest = sorted[1:]; len(rest) > 0 && t.ranks[rest[0]] == t.ranks[n]; rest = rest[1:] {
 		c, g := &t.cells[rest[0]], &t.groups[rest[0]]
+		r.AllQty = r.AllQty.Add(c.Qty)
 		r.Cost = r.Cost.Add(c.Price)
 		r.Points += c.Points
+		if c.ends != nil {
+			r.Widen(c.ends)
+		}
 		switch {
 		case r.Mixed:
 		case g.unit != r.Unit:

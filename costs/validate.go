@@ -35,6 +35,8 @@ func (q *Query) Validate() error {
 	}
 	if q.Bucket > period.Month {
 		wrong("bucket", "is unknown; use hour, day, week or month")
+	} else if q.Windows && q.Bucket != period.Whole {
+		wrong("bucket", "must be the whole range, as rows are asked by window")
 	}
 
 	var seen []key

@@ -19,10 +19,8 @@ import (
 	"ratebook/web"
 )
 
-const (
-	reasonMost  = 1000 // bytes
-	askedScopes = 100  // that are listed before windows are waived
-)
+// askedScopes is how many scopes are listed before windows are waived.
+const askedScopes = 100
 
 // selected reads which windows a form is about.
 func (h *Coverage) selected(c echo.Context) (sel metering.WindowSelection, f pages.WindowFields, err error) {
@@ -111,6 +109,9 @@ func (h *Coverage) Waive(c echo.Context) error {
 	if v.Leave {
 		return done(c, v.Back, n, err, "is left as it is, with its charges.", "are left as they are, with their charges.", "The window was done again, or is not failing any more; nothing was changed.")
 	}
+	if c.FormValue("again") != "" {
+		return done(c, v.Back, n, err, "is waived, or keeps the charges it had.", "are waived, or keep the charges they had.", "No window was due or failed any more; nothing was changed.")
+	}
 	return done(c, v.Back, n, err, "is waived; it can be taken back.", "are waived; that can be taken back.",
 		"No window was due or failed any more; nothing was waived.")
 }
@@ -137,14 +138,11 @@ func (h *Coverage) reasoned(c echo.Context) (sel metering.WindowSelection, v *pa
 		return sel, nil, 0, err
 	}
 	v = &pages.WindowsAsk{WindowFields: f, Reason: strings.TrimSpace(c.FormValue("reason"))}
-	switch {
-	case v.Reason == "":
-		v.Errors = components.Errors{"reason": "Say why, for those who look later."}
-	case len(v.Reason) > reasonMost:
-		v.Errors = components.Errors{"reason": "Say it in at most " + format.Count(reasonMost) + " letters."}
-	default:
+	problem := metering.CheckReason(v.Reason, "the windows")
+	if problem == "" {
 		return sel, v, 0, nil
 	}
+	v.Errors = components.Errors{"reason": web.Sentence(problem)}
 	v.Message = "Nothing was changed: the reason is missing or too long."
 	return sel, v, http.StatusUnprocessableEntity, nil
 }
@@ -185,13 +183,14 @@ func (h *Coverage) countOpen(ctx context.Context, sel metering.WindowSelection, 
 		n := &open[i]
 		w := pages.WindowsOf{Failed: n.Counts[metering.Failed], Path: "/processing/coverage"}
 		if !v.Accept {
-			w.Due = n.Counts[metering.Due]
+			w.Due, w.Again = n.Counts[metering.Due], n.Again
 		}
-		if w.Due+w.Failed == 0 {
+		if w.Due+w.Failed+w.Again == 0 {
 			continue
 		}
 		v.Due += w.Due
 		v.Failed += w.Failed
+		v.Again += w.Again
 		if len(v.Scopes) == askedScopes {
 			v.More++
 			continue

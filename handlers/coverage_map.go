@@ -354,8 +354,9 @@ func (h *Coverage) actions(ctx context.Context, v *pages.Coverage, c echo.Contex
 	for i := range open {
 		act.Due += open[i].Counts[metering.Due]
 		act.Failed += open[i].Counts[metering.Failed]
+		act.Again += open[i].Again
 	}
-	if act.Due+act.Failed > 0 {
+	if act.Due+act.Failed+act.Again > 0 {
 		v.Act = act
 	}
 	return nil

@@ -78,6 +78,9 @@ func (b *windowBook) OpenWindows(_ context.Context, sel metering.WindowSelection
 			if w.State == metering.Due || w.State == metering.Failed {
 				c.Counts[w.State]++
 				c.First = w.Begin
+			} else if w.Task != nil && w.Error != "" {
+				c.Again++
+				c.First = w.Begin
 			}
 		}
 		if !c.First.IsZero() {
@@ -454,12 +457,12 @@ func TestCoverageChanges(t *testing.T) {
 		form = q.Find(`form[method="post"][action="/processing/windows/waive"]`)
 		b.done = nil
 		p, _ = s.do(http.MethodPost, "/processing/windows/waive", sent(form))
-		p.says("Say why", "Nothing was changed")
+		p.says("Say why; the reason is kept with the windows", "Nothing was changed")
 		if p.status != 422 || len(b.done) > 0 {
 			t.Errorf("without a reason: %d, %q", p.status, b.done)
 		}
-		p, _ = s.do(http.MethodPost, "/processing/windows/waive", sent(form, "reason", strings.Repeat("x", 1001)))
-		if p.status != 422 || p.says("at most 1,000").Find("#reason").AttrOr("value", "") == "" {
+		p, _ = s.do(http.MethodPost, "/processing/windows/waive", sent(form, "reason", strings.Repeat("é", 501)))
+		if p.status != 422 || p.says("501 characters; at most 500 are kept").Find("#reason").AttrOr("value", "") == "" {
 			t.Errorf("with a long reason: %d", p.status)
 		}
 		answer, to = s.do(http.MethodPost, "/processing/windows/waive", sent(form, "reason", " outage "))
@@ -521,7 +524,7 @@ func TestWindowForms(t *testing.T) {
 	}
 	left.Set("reason", " ")
 	p, _ = s.do(http.MethodPost, "/processing/windows/waive", left)
-	if p.says("Leave the window as it is", "It keeps the charges it has", "Say why").status != 422 || p.Find(`input[name="leave"][value="1"]`).Length() != 1 {
+	if p.says("Leave the window as it is", "It keeps the charges it has", "Say why; the reason is kept").status != 422 || p.Find(`input[name="leave"][value="1"]`).Length() != 1 {
 		t.Errorf("%d", p.status)
 	}
 	for _, method := range []string{"ScopeStates", "OpenWindows"} {

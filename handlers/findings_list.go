@@ -276,16 +276,7 @@ func mend(f *metering.FindingSum, mayChange bool) components.Link {
 		if !mayChange {
 			break
 		}
-		q := url.Values{"metric": {f.Metric}}
-		// an attribute that the point has, before one that follows from the time
-		slices.SortStableFunc(looks, func(a, b rating.Look) int { return rank(a) - rank(b) })
-		if len(looks) > 0 && !looks[0].Missing {
-			q.Set("field", looks[0].Name)
-			if looks[0].Value != "" {
-				q.Set("value", looks[0].Value)
-			}
-		}
-		return components.Link{Label: "Set a price", Path: "/pricing/rules/new?" + q.Encode()}
+		return components.Link{Label: "Set a price", Path: newRulePath(f.Metric, looks)}
 	case metering.NotNumeric:
 		filter := pages.RuleFilter{Metric: f.Metric}
 		if len(looks) > 0 {
@@ -297,6 +288,20 @@ func mend(f *metering.FindingSum, mayChange bool) components.Link {
 		return components.Link{Label: "See the metric", Path: metricPath(f.Metric)}
 	}
 	return components.Link{Label: "See the rules", Path: rulesPath(f.Metric)}
+}
+
+// newRulePath returns the address of the form of a new rule for points of a metric, filled in with the best of what is known of them.
+func newRulePath(metric string, looks []rating.Look) string {
+	q := url.Values{"metric": {metric}}
+	// an attribute that the point has, before one that follows from the time
+	slices.SortStableFunc(looks, func(a, b rating.Look) int { return rank(a) - rank(b) })
+	if len(looks) > 0 && !looks[0].Missing {
+		q.Set("field", looks[0].Name)
+		if looks[0].Value != "" {
+			q.Set("value", looks[0].Value)
+		}
+	}
+	return "/pricing/rules/new?" + q.Encode()
 }
 
 // rank orders what rules look at by how good a new rule's field it is.

@@ -112,10 +112,10 @@ func TestFindings(t *testing.T) {
 	p := s.get("/processing/findings").ok().says("No rule priced it", "Counted by days in UTC: 20–21 Nov 2026", "Europe/Berlin").lacks("<b>")
 	want := []string{
 		"No rule priced it These points cost 0. The value is what rules of the metric look at, and none of them matched.",
-		"cpu | flavor = m9.huge, region is missing | 1,204 | 48 | 3 scopes of cpu flavor = m9.huge, region is missing | 20 Nov 2026, 08:00 | 21 Nov 2026, 14:00 | See the rules of cpu flavor = m9.huge, region is missing",
-		"net | –rules look at no attribute of this metric | 2 | 1 | 1 scope of net | 20 Nov 2026, 08:00 | 21 Nov 2026, 14:00 | See the rules of net",
+		"cpu | flavor = m9.huge, region is missing | 1,204 | 48 | 3 scopes of cpu flavor = m9.huge, region is missing | 20 Nov 2026 | 21 Nov 2026 | See the rules of cpu flavor = m9.huge, region is missing",
+		"net | –rules look at no attribute of this metric | 2 | 1 | 1 scope of net | 20 Nov 2026 | 21 Nov 2026 | See the rules of net",
 		"The value is no number",
-		"cpu | ram = much | 7 | 2 | 1 scope of cpu ram = much | 20 Nov 2026, 08:00 | 21 Nov 2026, 14:00 | See the thresholds of cpu ram = much",
+		"cpu | ram = much | 7 | 2 | 1 scope of cpu ram = much | 20 Nov 2026 | 21 Nov 2026 | See the thresholds of cpu ram = much",
 		"The price rounded to 0",
 		"disk | –rules look at no attribute of this metric | 1 | 1 | 1 scope of disk",
 		"The sample is no quantity",

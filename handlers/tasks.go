@@ -14,17 +14,19 @@ import (
 	"ratebook/access"
 	"ratebook/fault"
 	"ratebook/metering"
+	"ratebook/rating"
 	"ratebook/views/layout"
 	"ratebook/views/pages"
 	"ratebook/web"
 )
 
-// TaskReader knows the tasks, and what they change.
+// TaskReader knows the tasks, what they change, and the rules; version 0 is the latest.
 type TaskReader interface {
 	Task(ctx context.Context, id int64) (*metering.Task, error)
 	FilterTasks(ctx context.Context, f metering.TaskFilter, limit, offset int) ([]metering.Task, int, error)
 	TaskDifferences(ctx context.Context, id int64, preview bool) ([]metering.TaskDifference, error)
 	TaskLosses(ctx context.Context, id int64, limit int) ([]metering.LostPrice, int, error)
+	Rules(ctx context.Context, version int64) (*rating.Rules, error)
 }
 
 // TaskKeeper makes tasks, and lets them go on or not.

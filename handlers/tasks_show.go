@@ -13,6 +13,7 @@ import (
 	"ratebook/fault"
 	"ratebook/metering"
 	"ratebook/period"
+	"ratebook/rating"
 	"ratebook/views/components"
 	"ratebook/views/format"
 	"ratebook/views/layout"
@@ -182,15 +183,36 @@ func (h *Tasks) losses(ctx context.Context, v *pages.TaskView) error {
 	if err != nil {
 		return err
 	}
+	var rules *rating.Rules
+	if v.MayAct {
+		if rules, err = h.tasks.Rules(ctx, 0); err != nil {
+			return err
+		}
+	}
 	v.Lost = all
 	for _, l := range losses {
 		row := pages.TaskLoss{LostPrice: l, ScopePath: scopePath(l.Scope), MetricPath: metricPath(l.Metric)}
 		if l.Reason == metering.LossUnpriced && v.MayAct {
-			row.RulePath = "/pricing/rules/new?" + url.Values{"metric": {l.Metric}}.Encode()
+			row.RulePath = newRulePath(l.Metric, rulesLook(rules, l.Metric, rating.ParseLooks(l.Detail)))
 		}
 		v.Losses = append(v.Losses, row)
 	}
 	return nil
+}
+
+// rulesLook returns those of a point's attributes that rules of the metric look at or have looked at; an only attribute in any case.
+func rulesLook(rules *rating.Rules, metric string, looks []rating.Look) []rating.Look {
+	if len(looks) == 1 {
+		return looks
+	}
+	return slices.DeleteFunc(looks, func(l rating.Look) bool {
+		for _, s := range rules.Services {
+			if s.Name == metric {
+				return !slices.ContainsFunc(s.Fields, func(f rating.Field) bool { return f.Name == l.Name })
+			}
+		}
+		return true
+	})
 }
 
 // coverage returns the address of the map of windows where the task's range begins, and of its scope if it has only one.

@@ -24,6 +24,7 @@ import (
 	"ratebook/metering"
 	"ratebook/money"
 	"ratebook/period"
+	"ratebook/rating"
 	"ratebook/web"
 )
 
@@ -68,6 +69,10 @@ func (b *taskBook) TaskDifferences(_ context.Context, _ int64, preview bool) ([]
 
 func (b *taskBook) TaskLosses(_ context.Context, _ int64, limit int) ([]metering.LostPrice, int, error) {
 	return b.losses[:min(limit, len(b.losses))], len(b.losses), nil
+}
+
+func (b *taskBook) Rules(context.Context, int64) (*rating.Rules, error) {
+	return &rating.Rules{Services: []rating.Service{{Name: "cpu", Fields: []rating.Field{{Name: "region"}, {Name: "flavor"}}}}}, nil
 }
 
 func (b *taskBook) CreateTask(_ context.Context, n *metering.NewTask) (int64, error) {
@@ -227,6 +232,29 @@ func sampleBook(tasks ...metering.Task) *taskBook {
 			{Scope: &metering.Scope{Ref: 1, ID: "a", Name: "Genomics"}, Metric: "gpu & co", Reason: metering.LossUnpriced, Detail: "flavor = g1", Points: 10, Amount: money.MustParse("3")},
 			{Scope: &metering.Scope{Ref: 2, ID: "b"}, Metric: "ram", Reason: metering.LossGone, Points: 2, Amount: money.MustParse("0.5")},
 		},
+	}
+}
+
+// TestRulesLook holds that the form of a new rule is filled in with an attribute that rules are made of.
+func TestRulesLook(t *testing.T) {
+	t.Parallel()
+	rules, err := (&taskBook{}).Rules(t.Context(), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct{ metric, detail, want string }{
+		{"cpu", "flavor = m1, id = 17, region = west", "/pricing/rules/new?field=flavor&metric=cpu&value=m1"},
+		{"cpu", `id = 17, region = "a, b"`, "/pricing/rules/new?field=region&metric=cpu&value=a%2C+b"},
+		{"cpu", "id = 17, project = x", "/pricing/rules/new?metric=cpu"},
+		{"cpu", "id = 17", "/pricing/rules/new?field=id&metric=cpu&value=17"},
+		{"ram", "flavor = m1, id = 17", "/pricing/rules/new?metric=ram"},
+		{"cpu", "flavor = long, region = very l…", "/pricing/rules/new?field=flavor&metric=cpu&value=long"},
+		{"cpu", "other values", "/pricing/rules/new?metric=cpu"},
+		{"cpu", "", "/pricing/rules/new?metric=cpu"},
+	} {
+		if got := newRulePath(test.metric, rulesLook(rules, test.metric, rating.ParseLooks(test.detail))); got != test.want {
+			t.Errorf("%s of %s: %s", test.detail, test.metric, got)
+		}
 	}
 }
 
@@ -445,7 +473,7 @@ func TestTaskPage(t *testing.T) {
 	}, monthRows(losses)); diff != "" {
 		t.Error(diff)
 	}
-	if got := href(losses.Find("tbody tr").First().Find("a").Last()); got != "/pricing/rules/new?metric=gpu+%26+co" {
+	if got := href(losses.Find("tbody tr").First().Find("a").Last()); got != "/pricing/rules/new?field=flavor&metric=gpu+%26+co&value=g1" {
 		t.Errorf("a new rule at %s", got)
 	}
 	text := p.text

@@ -8,10 +8,25 @@ import (
 
 	"ratebook/fault"
 	"ratebook/metering"
+	"ratebook/period"
 )
 
 // rerates reports whether the batch's usage is the one that is stored.
 func (b *batch) rerates() bool { return b.task != nil && b.task.Kind == metering.Rerate }
+
+// resets reports whether the batch's windows are only to be made due again.
+func (b *batch) resets() bool { return b.task != nil && b.task.Kind == metering.Reset }
+
+// reset returns a batch whose windows lose their charges.
+func (p *Processor) reset(ctx context.Context, b *batch) (*attempt, error) {
+	before, err := p.charges(ctx, b)
+	if err != nil {
+		return nil, err
+	}
+	a := &attempt{Batch: &metering.Batch{Token: b.token, Scopes: b.scopes, Run: b.run, Task: b.task, Before: before}}
+	a.settle()
+	return a, nil
+}
 
 // versions returns as of when a batch is collected and priced: now, unless it is to be as it was.
 func (p *Processor) versions(ctx context.Context, b *batch) (versions, error) {
@@ -62,7 +77,7 @@ func stored(charges []metering.Usage) []metering.Usage {
 
 // settle leaves the windows alone in which nothing would change.
 func (a *attempt) settle() {
-	would := changed(a.before, a.Usage)
+	would := changed(a.Before, a.Usage)
 	failed := outcomes(a.Failed)
 	maps.DeleteFunc(would, func(w place, _ bool) bool { return failed[w] })
 	for _, scope := range a.Scopes {
@@ -72,7 +87,40 @@ func (a *attempt) settle() {
 			}
 		}
 	}
-	a.before, a.Usage = only(a.before, would), only(a.Usage, would)
+	trim(a.Before, would)
+	trim(a.Usage, would)
+	a.Usage = slices.DeleteFunc(a.Usage, func(u metering.Usage) bool { return len(u.Samples) == 0 })
+}
+
+// trial is a batch that is tried ahead.
+type trial struct {
+	done    chan struct{} // closed when the rest says what has become of it, see Processor.try
+	attempt *attempt
+	parts   []batch
+	err     error
+}
+
+// ahead begins to try a batch, while the one before is committed.
+func (p *Processor) ahead(ctx context.Context, b batch) *trial {
+	t := &trial{done: make(chan struct{})}
+	go func() {
+		defer close(t.done)
+		t.attempt, t.parts, t.err = p.try(ctx, b)
+	}()
+	return t
+}
+
+// inRuns splits long leases, of windows that are only priced again, into what is done at once.
+func inRuns(leases []metering.Lease) []metering.Lease {
+	all := make([]metering.Lease, 0, len(leases))
+	for _, l := range leases {
+		whole := l.Run
+		for from := 0; from < whole.Count; from += metering.MaxLeaseWindows {
+			l.Run = period.Run{Begin: whole.Window(from).Begin, Length: whole.Length, Count: min(metering.MaxLeaseWindows, whole.Count-from)}
+			all = append(all, l)
+		}
+	}
+	return all
 }
 
 // had returns which windows of a batch are charged for what the source calls so: that it has nothing of it any more must not

@@ -382,6 +382,71 @@ func TestAccepted(t *testing.T) {
 	}
 }
 
+// TestRerateAhead prices a long lease again: in parts, each of which is read while the one before is committed, and no further.
+func TestRerateAhead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const windows = 2*metering.MaxLeaseWindows + 5
+		l := &ledger{again: again(&metering.Task{ID: 5, Kind: metering.Rerate}, 1, windows)}
+		p := processor(l, nil)
+		versioned(p)
+		var mu sync.Mutex
+		var steps []string
+		step := func(what string, r period.Run) {
+			mu.Lock()
+			defer mu.Unlock()
+			steps = append(steps, fmt.Sprint(what, " ", int(r.Begin.Sub(begin)/time.Hour), "+", r.Count))
+		}
+		read := charged(&metering.Metric{Ref: 1, Name: "cpu"}, func(time.Time) string { return "7" })
+		p.Archive = archive(func(scopes []*metering.Scope, run period.Run) ([]metering.Usage, error) {
+			step("read", run)
+			return read(scopes, run)
+		})
+		l.commit = func(_ context.Context, b *metering.Batch) error {
+			<-time.After(time.Second)
+			if b.PointsBefore() != b.Run.Count || b.Before[0].Samples[0].Price.String() != "7" || b.Usage[0].Samples[0].Price.String() != "13" {
+				t.Errorf("committed %+v", b)
+			}
+			step("committed", b.Run)
+			return nil
+		}
+		sum, err := p.Process(t.Context(), Work{Once: true})
+		if err != nil || sum.Redone != windows {
+			t.Fatal(err, sum.Redone)
+		}
+		slices.Sort(steps[:2]) // the first two are read at once
+		want := []string{"read 0+24", "read 24+24", "committed 0+24", "read 48+5", "committed 24+24", "committed 48+5"}
+		if diff := gocmp.Diff(want, steps); diff != "" {
+			t.Errorf("want - got +\n%s", diff)
+		}
+	})
+}
+
+// TestRerateAheadConflict loses a lease while the next part is read already: nothing of that may be left behind.
+func TestRerateAheadConflict(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := &ledger{again: again(&metering.Task{ID: 5, Kind: metering.Rerate}, 1, 2*metering.MaxLeaseWindows)}
+		p := processor(l, nil)
+		versioned(p)
+		var reading sync.WaitGroup
+		read := charged(&metering.Metric{Ref: 1, Name: "cpu"}, func(time.Time) string { return "7" })
+		p.Archive = archive(func(scopes []*metering.Scope, run period.Run) ([]metering.Usage, error) {
+			reading.Add(1)
+			defer reading.Done()
+			if run.Begin.After(begin) {
+				<-time.After(time.Minute)
+			}
+			return read(scopes, run)
+		})
+		l.commit = func(context.Context, *metering.Batch) error { return fault.New(fault.Conflict, "it was lost") }
+		began := time.Now()
+		sum, err := p.Process(t.Context(), Work{Once: true})
+		if err != nil || sum.Lost != 2*metering.MaxLeaseWindows || time.Since(began) < time.Minute {
+			t.Errorf("error %v, %d lost, after %s", err, sum.Lost, time.Since(began))
+		}
+		reading.Wait()
+	})
+}
+
 // BenchmarkRerateMonth re-rates a scope's month of 288,000 charges, without a database.
 func BenchmarkRerateMonth(b *testing.B) {
 	const series = 400

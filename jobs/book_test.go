@@ -66,7 +66,7 @@ func (b *book) away(from, to time.Duration, methods ...string) {
 	}
 }
 
-func (b *book) Token(context.Context) (int64, error) {
+func (b *book) LeaseToken(context.Context) (int64, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.tokens++

@@ -97,15 +97,10 @@ func changed(before, after []metering.Usage) map[place]bool {
 	return windows
 }
 
-// only returns the usage of some windows, in place.
-func only(usage []metering.Usage, in map[place]bool) []metering.Usage {
-	kept := usage[:0]
-	for _, u := range usage {
+// trim leaves only the samples of some windows in usage. Usage without any keeps its place.
+func trim(usage []metering.Usage, in map[place]bool) {
+	for i := range usage {
+		u := &usage[i]
 		u.Samples = slices.DeleteFunc(u.Samples, func(s metering.Sample) bool { return !in[place{u.Scope.Ref, s.Window}] })
-		if len(u.Samples) > 0 {
-			kept = append(kept, u)
-		}
 	}
-	clear(usage[len(kept):])
-	return kept
 }

@@ -12,7 +12,7 @@ import (
 // values there are. The others are summed up as otherValues.
 const (
 	mostDetails = 50
-	otherValues = "other values"
+	otherValues = metering.OtherValues
 )
 
 // noticed counts points by what was noticed about them.

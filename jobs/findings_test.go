@@ -61,7 +61,9 @@ func TestNoticed(t *testing.T) {
 		{Kind: metering.SourceNote, Scope: a, Window: 3, Metric: "cpu", Detail: strings.Repeat("x", 199) + "\x00\xff"},
 	}
 	p := &prices{configured: &configured{skips: map[*metering.Metric]*metering.Skip{cpu: skip}}, ruled: &ruled{engine: engine}}
-	p.rate(b)
+	if err := p.rate(t.Context(), scripting{}, b); err != nil {
+		t.Fatal(err)
+	}
 	var got []string
 	for _, f := range b.Findings {
 		got = append(got, fmt.Sprintf("%d %s %s: %s (%d)", f.Window, f.Kind, f.Metric, f.Detail, f.Points))

@@ -14,7 +14,7 @@ import (
 
 // Ledger hands out windows to process and takes what became of them.
 type Ledger interface {
-	Token(ctx context.Context) (int64, error)
+	LeaseToken(ctx context.Context) (int64, error)
 	Lease(ctx context.Context, r metering.LeaseRequest) ([]metering.Lease, error)
 	Renew(ctx context.Context, token int64, scopes []*metering.Scope, d time.Duration) (held bool, err error)
 	Release(ctx context.Context, token int64, scopes []*metering.Scope) error

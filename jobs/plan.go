@@ -13,7 +13,7 @@ import (
 type Plan struct {
 	Settings    *metering.Settings
 	WaitPeriods int       // how many periods after a window's begin it is due
-	Start       time.Time // the first window of new scopes; zero: see metering.FirstWindow
+	Start       time.Time // the first window of new scopes, if its charges are kept; zero: see metering.FirstWindow
 }
 
 // discoverOverlap is how far back a discovery looks before the last one: sources may show samples late.
@@ -23,7 +23,8 @@ const discoverOverlap = 2 * time.Hour
 // zero, and sources are asked for all scopes since the first window to plan. A source that fails does not keep the others
 // from being asked.
 func Discover(ctx context.Context, p Planner, sources []Source, plan Plan, since, now time.Time) (added int, err error) {
-	first := metering.FirstWindow(now, plan.Settings.Period, plan.WaitPeriods, plan.Settings.Zone, plan.Start)
+	zone := plan.Settings.Zone
+	first := metering.FirstWindow(now, plan.Settings.Period, plan.WaitPeriods, zone, plan.Start, plan.Settings.Retention.From(now, zone))
 	look := period.Range{Begin: first, End: now}
 	if !since.IsZero() {
 		look.Begin = since.Add(-discoverOverlap)

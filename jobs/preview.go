@@ -158,6 +158,9 @@ func (c *changes) add(a *attempt) {
 	c.missing += len(outcomes(a.Failed))
 	count := func(usage []metering.Usage, in func(d *metering.TaskDifference) (*int64, *money.Decimal)) {
 		for i := range usage {
+			if len(usage[i].Samples) == 0 { // it only keeps a place
+				continue
+			}
 			points, amount := in(c.of(&usage[i].Series))
 			*points += int64(len(usage[i].Samples))
 			for j := range usage[i].Samples {
@@ -165,9 +168,9 @@ func (c *changes) add(a *attempt) {
 			}
 		}
 	}
-	count(a.before, func(d *metering.TaskDifference) (*int64, *money.Decimal) { return &d.PointsBefore, &d.Before })
+	count(a.Before, func(d *metering.TaskDifference) (*int64, *money.Decimal) { return &d.PointsBefore, &d.Before })
 	count(a.Usage, func(d *metering.TaskDifference) (*int64, *money.Decimal) { return &d.PointsAfter, &d.After })
-	pairs(a.before, a.Usage, func(s *metering.Series, window int, old, fresh []metering.Sample) {
+	pairs(a.Before, a.Usage, func(s *metering.Series, window int, old, fresh []metering.Sample) {
 		for i := range old {
 			switch {
 			case old[i].Price.IsZero():

@@ -19,6 +19,7 @@ import (
 	"ratebook/fault"
 	"ratebook/metering"
 	"ratebook/period"
+	"ratebook/rating"
 )
 
 // Processor collects, rates and commits windows, for the first time and again. It serves any number of calls at once.
@@ -28,12 +29,13 @@ type Processor struct {
 	Tasks    Tasks
 	Archive  Archive
 	Sources  []Source
-	Zone     *time.Location // the billing zone
-	Holder   string         // who we are, on our leases
-	Workers  int            // how many batches at a time
-	Lease    time.Duration  // how long windows stay ours after we die
-	Recheck  time.Duration  // how long after its end a window is checked for late usage; 0: never
-	Patience time.Duration  // how long dry runs and Work.Once go on trying while the database does not answer
+	Zone     *time.Location      // the billing zone
+	Holder   string              // who we are, on our leases
+	Workers  int                 // how many batches at a time
+	Lease    time.Duration       // how long windows stay ours after we die
+	Recheck  time.Duration       // how long after its end a window is checked for late usage; 0: never
+	Patience time.Duration       // how long dry runs and Work.Once go on trying while the database does not answer
+	Scripts  rating.ScriptRunner // nil: windows in which scripts run fail
 	Log      *slog.Logger
 	Meter    Meter // may be nil
 
@@ -169,7 +171,7 @@ func (p *Processor) Process(ctx context.Context, work Work) (*Summary, error) {
 	}
 	if work.Once {
 		err := p.patiently(ctx, r.once, func() (err error) {
-			r.request.TriedBefore, err = p.Ledger.Token(ctx)
+			r.request.TriedBefore, err = p.Ledger.LeaseToken(ctx)
 			return err
 		})
 		if err != nil {
@@ -328,8 +330,12 @@ func (p *Processor) leased(ctx context.Context, leases []metering.Lease, r *roun
 	ctx, renewed := p.renewing(ctx, p.Lease/3, func(ctx context.Context) (held bool, err error) {
 		return p.Ledger.Renew(ctx, token, scopes, p.Lease)
 	})
+	var going *trial // that has begun last
 	defer func() {
 		renewed()
+		if going != nil {
+			<-going.done
+		}
 		free, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 		defer cancel()
 		if e := p.Ledger.Release(free, token, scopes); err == nil {
@@ -339,7 +345,12 @@ func (p *Processor) leased(ctx context.Context, leases []metering.Lease, r *roun
 
 	done, points := 0, 0
 	batches := p.batches(leases)
-	for i, b := range batches {
+	for i := range batches {
+		if next := i + 1; next < len(batches) && batches[next].rerates() {
+			batches[next].ahead = p.ahead(ctx, batches[next])
+			going = batches[next].ahead
+		}
+		b := batches[i]
 		d, n, err := p.batch(ctx, b, r.sum)
 		done, points = done+d, points+n
 		if fault.KindOf(err) == fault.Conflict || errors.Is(context.Cause(ctx), errLost) {
@@ -408,6 +419,7 @@ type batch struct {
 	config, rules int64          // versions as of the last time
 	accepted      bool           // metrics without any sample are no failure
 	tries         *fruitless     // of everything that was one batch
+	ahead         *trial         // unless nil: it is being tried already
 }
 
 // alike orders leases so that those that can be one batch are together; it is 0 for these.
@@ -432,6 +444,7 @@ func alike(a, b *metering.Lease) int {
 // batches groups leases of which the same is to be done, and splits groups whose points would not fit.
 func (p *Processor) batches(leases []metering.Lease) []batch {
 	var all []batch
+	leases = inRuns(leases)
 	slices.SortStableFunc(leases, func(a, b metering.Lease) int { return alike(&a, &b) })
 	points := 0
 	for i := range leases {
@@ -468,7 +481,7 @@ func (b *batch) attrs() []any {
 // returns how many windows did not fail, and how many points were dealt with.
 func (p *Processor) batch(ctx context.Context, b batch, sum *Summary) (done, points int, err error) {
 	began := time.Now()
-	a, parts, err := p.try(ctx, b)
+	a, parts, err := p.tried(ctx, &b)
 	if err != nil {
 		return 0, 0, err
 	}
@@ -503,6 +516,17 @@ func (p *Processor) batch(ctx context.Context, b batch, sum *Summary) (done, poi
 	p.Log.Debug("a batch was committed", b.attrs()...)
 	p.meter().Committed(a.Batch, time.Since(began))
 	return b.windows() - len(outcomes(a.Failed)), a.points, nil
+}
+
+// tried returns what try does, as soon as it has, if it was asked ahead.
+func (p *Processor) tried(ctx context.Context, b *batch) (*attempt, []batch, error) {
+	if b.ahead == nil {
+		return p.try(ctx, *b)
+	}
+	t := b.ahead
+	b.ahead = nil
+	<-t.done
+	return t.attempt, t.parts, t.err
 }
 
 // parts does some batches, one after the other.
@@ -605,10 +629,9 @@ func (p *Processor) retries(b batch, rated *metering.Batch) {
 // attempt is what became of a batch, to be committed or only looked at.
 type attempt struct {
 	*metering.Batch
-	points     int              // that were dealt with
-	before     []metering.Usage // if it is done again: the charges of the windows that change
-	prices     *prices          // nil if it did not come to that
-	unanswered error            // if it failed because the source did not answer
+	points     int     // that were dealt with
+	prices     *prices // nil if it did not come to that
+	unanswered error   // if it failed because the source did not answer
 }
 
 // try collects and rates a batch, or says in which parts to do that. What can't be collected is failed windows; an error is
@@ -618,7 +641,7 @@ func (p *Processor) try(ctx context.Context, b batch) (a *attempt, parts []batch
 		return b.failed(b.tries.over), nil, nil
 	}
 	source := p.health.of(b.source)
-	wasDown := source.down() && !b.rerates()
+	wasDown := source.down() && !b.rerates() && !b.resets()
 	if wasDown && b.windows() > 1 {
 		return nil, b.first(), nil
 	}
@@ -664,6 +687,9 @@ func (p *Processor) rated(ctx context.Context, b batch) (a *attempt, err error) 
 			a, err = nil, divisible{fmt.Errorf("a mistake in Ratebook: %v; the log has its place", r)}
 		}
 	}()
+	if b.resets() {
+		return p.reset(ctx, &b)
+	}
 	v, err := p.versions(ctx, &b)
 	if err != nil {
 		return nil, err
@@ -686,17 +712,19 @@ func (p *Processor) rated(ctx context.Context, b batch) (a *attempt, err error) 
 		a.Recheck = p.Recheck
 	}
 	if b.task != nil {
-		if a.before, err = p.charges(ctx, &b); err != nil {
+		if a.Before, err = p.charges(ctx, &b); err != nil {
 			return nil, err
 		}
 	}
 	if b.rerates() {
-		a.Usage = stored(a.before)
+		a.Usage = stored(a.Before)
 	} else if failed, err := p.collect(ctx, &b, a); err != nil || failed != nil {
 		return failed, err
 	}
 	a.points = a.Points()
-	prices.rate(a.Batch)
+	if err := prices.rate(ctx, p.scripting(&b, prices), a.Batch); err != nil {
+		return nil, err
+	}
 	if b.task != nil {
 		a.settle()
 	}
@@ -780,7 +808,7 @@ func (p *Processor) absent(ctx context.Context, b *batch, absences []metering.Ab
 	if err != nil {
 		return fault.Wrap(fault.Unavailable, err, "the database does not answer")
 	}
-	charged, err := p.had(ctx, b, rated.before)
+	charged, err := p.had(ctx, b, rated.Before)
 	if err != nil {
 		return err
 	}

@@ -55,7 +55,7 @@ func (l *ledger) Lease(_ context.Context, r metering.LeaseRequest) ([]metering.L
 	return leases, nil
 }
 
-func (l *ledger) Token(context.Context) (int64, error) { return 1, nil }
+func (l *ledger) LeaseToken(context.Context) (int64, error) { return 1, nil }
 
 func (l *ledger) Renew(context.Context, int64, []*metering.Scope, time.Duration) (bool, error) {
 	if l.renew != nil {

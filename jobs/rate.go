@@ -108,7 +108,7 @@ func rule(ctx context.Context, c Catalog, version int64, zone *time.Location) (*
 	some.Hashmap = nil
 	for _, one := range all.Hashmap {
 		try := *all
-		try.Hashmap = []rating.Rule{one}
+		try.Hashmap, try.Scripts = []rating.Rule{one}, nil
 		if _, err := rating.Compile(&try, zone); err != nil {
 			k.refused[target{one.Service, one.Scope}] = fmt.Errorf("rules version %d: %w", version, err)
 			continue
@@ -174,13 +174,14 @@ func (p *prices) metrics(source string) (all []*metering.Metric) {
 	return all
 }
 
-// rate prices the batch's usage and drops the points that are to be skipped. Windows in which a point can't be decided on
-// fail. What is noticed about points joins the batch's findings.
-func (p *prices) rate(b *metering.Batch) {
+// rate prices the batch's usage and drops the points that are to be skipped. Windows in which a point can't be decided on,
+// or a script fails, fail. What is noticed about points joins the batch's findings. An error is the context's.
+func (p *prices) rate(ctx context.Context, by scripting, b *metering.Batch) error {
 	found := noticed{}
 	for _, f := range b.Findings {
 		found[notice{f.Scope, f.Window, f.Kind, f.Metric, excerpt(f.Detail)}] += f.Points
 	}
+	scripted := p.scripted(b)
 	for i := range b.Usage {
 		u := &b.Usage[i]
 		if err := p.check(u); err != nil {
@@ -193,45 +194,74 @@ func (p *prices) rate(b *metering.Batch) {
 		skip := p.skips[u.Metric]
 		print := u.Fingerprint()
 		var plan *rating.Plan
-		var looked *string // what rules look at, once it is needed
-		var notNumeric []string
+		var about *remarks
 		kept := u.Samples[:0]
 		for _, sample := range u.Samples {
+			if scripted != nil && scripted.take(&u.Series, sample) {
+				continue
+			}
 			w := b.Run.Window(sample.Window)
 			if plan == nil || !plan.Holds(w.Begin) {
 				plan = p.engine.Plan(&u.Series, print, w.Begin)
-				looked, notNumeric = nil, nil
-				for _, a := range plan.NotNumeric() {
-					notNumeric = append(notNumeric, excerpt(rating.LookText([]rating.Look{{Name: a.Name, Value: a.Value}})))
-				}
+				about = &remarks{series: &u.Series, plan: plan}
 			}
 			var outcome rating.Outcome
 			sample.Price, outcome = plan.Price(sample.Qty)
-			if skip != nil {
-				dropped, err := skip.Skips(&u.Series, &sample)
-				if err != nil {
-					b.Failed = append(b.Failed, metering.Outcome{Scope: u.Scope, Window: sample.Window, Error: fmt.Sprintf("metric %s: skip_datapoints_expression: %v", u.Metric.Name, err)})
-					continue
-				}
-				if dropped {
-					continue
-				}
+			if p.keep(b, &u.Series, skip, &sample) {
+				found.remark(p.engine, about, sample.Window, w.Begin, outcome)
+				kept = append(kept, sample)
 			}
-			if outcome != rating.Priced {
-				if looked == nil {
-					text := excerpt(rating.LookText(p.engine.Looked(&u.Series, w.Begin)))
-					looked = &text
-				}
-				found[notice{u.Scope, sample.Window, outcomeKind(outcome), u.Metric.Name, *looked}]++
-			}
-			for _, detail := range notNumeric {
-				found[notice{u.Scope, sample.Window, metering.NotNumeric, u.Metric.Name, detail}]++
-			}
-			kept = append(kept, sample)
 		}
 		u.Samples = kept
 	}
+	if scripted != nil {
+		if err := p.runScripts(ctx, by, b, scripted, found); err != nil {
+			return err
+		}
+	}
 	b.Findings = found.findings()
+	return nil
+}
+
+// keep decides whether a rated sample is stored. If that can't be decided, its window fails.
+func (p *prices) keep(b *metering.Batch, s *metering.Series, skip *metering.Skip, sample *metering.Sample) bool {
+	if skip == nil {
+		return true
+	}
+	dropped, err := skip.Skips(s, sample)
+	if err != nil {
+		b.Failed = append(b.Failed, metering.Outcome{Scope: s.Scope, Window: sample.Window, Error: fmt.Sprintf("metric %s: skip_datapoints_expression: %v", s.Metric.Name, err)})
+	}
+	return err == nil && !dropped
+}
+
+// remarks is what there is to be noticed about the points of a series, as long as its plan holds.
+type remarks struct {
+	series     *metering.Series
+	plan       *rating.Plan
+	looked     *string  // what rules look at; nil until it is needed
+	notNumeric []string // nil until it is needed
+}
+
+// remark notices what an operator should see about a point.
+func (n noticed) remark(e *rating.Engine, r *remarks, window int, begin time.Time, outcome rating.Outcome) {
+	s := r.series
+	if outcome != rating.Priced {
+		if r.looked == nil {
+			text := excerpt(rating.LookText(e.Looked(s, begin)))
+			r.looked = &text
+		}
+		n[notice{s.Scope, window, outcomeKind(outcome), s.Metric.Name, *r.looked}]++
+	}
+	if r.notNumeric == nil {
+		r.notNumeric = []string{}
+		for _, a := range r.plan.NotNumeric() {
+			r.notNumeric = append(r.notNumeric, excerpt(rating.LookText([]rating.Look{{Name: a.Name, Value: a.Value}})))
+		}
+	}
+	for _, detail := range r.notNumeric {
+		n[notice{s.Scope, window, metering.NotNumeric, s.Metric.Name, detail}]++
+	}
 }
 
 // outcomeKind returns what is noticed about a point that rules gave no price, or none that is left of it.

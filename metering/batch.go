@@ -1,12 +1,20 @@
 package metering
 
-import "ratebook/period"
+import (
+	"slices"
+
+	"ratebook/period"
+)
 
 // Points returns the number of data points in the batch.
-func (b *Batch) Points() int {
-	n := 0
-	for i := range b.Usage {
-		n += len(b.Usage[i].Samples)
+func (b *Batch) Points() int { return points(b.Usage) }
+
+// PointsBefore returns the number of charges in Before.
+func (b *Batch) PointsBefore() int { return points(b.Before) }
+
+func points(usage []Usage) (n int) {
+	for i := range usage {
+		n += len(usage[i].Samples)
 	}
 	return n
 }
@@ -27,6 +35,14 @@ func (b *Batch) Halves() (first, second *Batch, ok bool) {
 			for _, u := range b.Usage {
 				if has(u.Scope) {
 					h.Usage = append(h.Usage, u)
+				}
+			}
+			if b.Before != nil {
+				h.Before = []Usage{}
+			}
+			for _, u := range b.Before {
+				if has(u.Scope) {
+					h.Before = append(h.Before, u)
 				}
 			}
 			for _, f := range b.Failed {
@@ -62,17 +78,13 @@ func (b *Batch) windows(from, to int) *Batch {
 	h.Run = period.Run{Begin: b.Run.Window(from).Begin, Length: b.Run.Length, Count: to - from}
 	h.Usage, h.Failed, h.Unchanged, h.Findings = nil, nil, nil, nil
 	for _, u := range b.Usage {
-		var samples []Sample
-		for _, s := range u.Samples {
-			if s.Window >= from && s.Window < to {
-				s.Window -= from
-				samples = append(samples, s)
-			}
-		}
-		if len(samples) > 0 {
-			u.Samples = samples
+		if u.Samples = samples(u.Samples, from, to); len(u.Samples) > 0 {
 			h.Usage = append(h.Usage, u)
 		}
+	}
+	h.Before = slices.Clone(b.Before)
+	for i := range h.Before { // one without samples keeps its place
+		h.Before[i].Samples = samples(h.Before[i].Samples, from, to)
 	}
 	for _, f := range b.Failed {
 		if f.Window >= from && f.Window < to {
@@ -93,4 +105,15 @@ func (b *Batch) windows(from, to int) *Batch {
 		}
 	}
 	return &h
+}
+
+// samples returns those of the windows [from, to), counted from there.
+func samples(all []Sample, from, to int) (part []Sample) {
+	for _, s := range all {
+		if s.Window >= from && s.Window < to {
+			s.Window -= from
+			part = append(part, s)
+		}
+	}
+	return part
 }

@@ -6,6 +6,9 @@ import "time"
 // with windows, but read from how many series there are.
 const SeriesGrowth FindingKind = "series_growth"
 
+// OtherValues is the detail of findings that are too many to be told apart.
+const OtherValues = "other values"
+
 // FindingSum is what was noticed in the same words, of all scopes and windows together.
 type FindingSum struct {
 	Kind        FindingKind
@@ -13,16 +16,16 @@ type FindingSum struct {
 	Detail      string
 	Windows     int64 // of all scopes together
 	Points      int64
-	Scopes      int
-	First, Last time.Time // begin of the first and last window it was noticed in
+	Scopes      int       // on the day that has most
+	First, Last time.Time // begin of the first and last UTC day it was noticed on
 }
 
 // FindingScope is the part of a FindingSum that one scope has.
 type FindingScope struct {
 	Scope       int64 // Scope.Ref
 	Windows     int64
-	Points      int64 // for SeriesGrowth: series that are new
-	First, Last time.Time
+	Points      int64     // for SeriesGrowth: series that are new
+	First, Last time.Time // begin of the first and last window; for SeriesGrowth of the day
 }
 
 // GrowthDay is a UTC day on which a metric had remarkably many new series: at least MinNewSeries, and more than a tenth of

@@ -18,12 +18,19 @@ func Horizon(now time.Time, length time.Duration, wait int, until time.Time) tim
 }
 
 // FirstWindow returns the begin of the first window of a scope found now: start if it is given, else the begin of the
-// billing month of the oldest window that is not due yet; rounded down to the grid.
-func FirstWindow(now time.Time, length time.Duration, wait int, zone *time.Location, start time.Time) time.Time {
+// billing month of the oldest window that is not due yet; rounded down to the grid. It is not before kept, since when charges are
+// kept: what is older would be collected only to be dropped.
+func FirstWindow(now time.Time, length time.Duration, wait int, zone *time.Location, start, kept time.Time) time.Time {
 	if start.IsZero() {
 		start = period.Month.Start(Horizon(now, length, wait, time.Time{}), zone)
 	}
-	return period.Floor(start, length)
+	first := period.Floor(start, length)
+	if first.Before(kept) {
+		if first = period.Floor(kept, length); first.Before(kept) {
+			first = first.Add(length)
+		}
+	}
+	return first
 }
 
 // LongestRetry is the longest wait before a failed window is tried again. It doubles from firstRetry on.

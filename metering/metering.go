@@ -116,6 +116,7 @@ type Series struct {
 	Metric   *Metric
 	Groupby  Attributes // without the scope key
 	Metadata Attributes
+	Literals []string // names of attributes whose values are JSON that is no text, see [PushedPoint]; sorted
 }
 
 // Fingerprint returns a digest of everything that tells this series from others.
@@ -129,6 +130,9 @@ func (s *Series) Fingerprint() Fingerprint {
 		for _, a := range as {
 			b = appendText(appendText(b, a.Name), a.Value)
 		}
+	}
+	for _, name := range s.Literals { // nothing comes after it, so its absence adds nothing
+		b = appendText(b, name)
 	}
 	sum := sha256.Sum256(b)
 	return Fingerprint(sum[:16])
@@ -216,8 +220,12 @@ const (
 	Empty  State = 5 // collected, and there was no usage
 )
 
-// MaxLeaseWindows is the most windows of one scope that are leased at a time.
+// MaxLeaseWindows is the most windows of one scope that are leased at a time, and collected at once.
 const MaxLeaseWindows = 24
+
+// MaxRerateWindows is the most windows that are leased at a time to be priced again, as a single scope's or together: there is no
+// question to a source that could become too large.
+const MaxRerateWindows = 10 * MaxLeaseWindows
 
 // Lease is a worker's exclusive right to process a run of one scope's windows, until it expires or is lost.
 type Lease struct {
@@ -269,4 +277,8 @@ type Batch struct {
 	Task      *Task         // that does the windows again; nil: they are done for the first time
 	Unchanged []Outcome     // windows whose charges stay as they are, since nothing in them would change; they have no Usage
 	Recheck   time.Duration // how long after its end a window is checked again for late usage; 0: never
+
+	// Before is, for a task, what the windows are charged before, as the archive returned it under the lease: of all windows that are
+	// neither failed nor unchanged, and with its places, see there. If it is nil, it is read to commit the batch.
+	Before []Usage
 }

@@ -12,8 +12,18 @@ import (
 	"ratebook/period"
 )
 
-// MaxReason is the most characters that a task's reason may have.
+// MaxReason is the most characters that a reason may have, of a task or of what is done about windows.
 const MaxReason = 500
+
+// CheckReason says what is wrong with a reason that is kept with something, such as "the task"; empty: nothing.
+func CheckReason(reason, with string) string {
+	if reason = strings.TrimSpace(reason); reason == "" {
+		return "say why; the reason is kept with " + with
+	} else if size := utf8.RuneCountInString(reason); size > MaxReason {
+		return fmt.Sprintf("has %d characters; at most %d are kept", size, MaxReason)
+	}
+	return ""
+}
 
 // mostNamed is how many things a sentence names before it only counts.
 const mostNamed = 5
@@ -55,10 +65,8 @@ func (n *NewTask) Check(length time.Duration, kept time.Time, states []ScopeWind
 	case len(unknown) > 1:
 		refuse("scopes", "there are no scopes %s", named(unknown))
 	}
-	if reason := strings.TrimSpace(n.Reason); reason == "" {
-		refuse("reason", "say why; the reason is kept with the task")
-	} else if size := utf8.RuneCountInString(reason); size > MaxReason {
-		refuse("reason", "has %d characters; at most %d are kept", size, MaxReason)
+	if problem := CheckReason(n.Reason, "the task"); problem != "" {
+		refuse("reason", "%s", problem)
 	}
 	n.checkRange(length, kept, chosen, refuse)
 	if len(wrong) > 0 {

@@ -38,7 +38,7 @@ type PushedPoint struct {
 	Price    money.Decimal // at most [money.PricePlaces] decimals
 	Groupby  Attributes    // without the scope key
 	Metadata Attributes
-	Literals []string // names of the attributes whose values are not texts; sorted
+	Literals []string // names of the attributes whose values are not texts; sorted; none is in both Groupby and Metadata
 }
 
 // Pushed says what became of a Push.
@@ -46,4 +46,17 @@ type Pushed struct {
 	ID       int64
 	Points   int
 	Repeated bool // it had come before, and nothing was stored now
+}
+
+// PushRequest is a request that brought data points, as it is remembered.
+type PushRequest struct {
+	ID          int64
+	At          time.Time // when it was stored
+	Author      string
+	Idempotency string
+	Frames      int
+	Points      int
+	Amount      money.Decimal
+	Rules       int64     // the version of the rules that priced the points; 0: the prices came with them
+	First, Last time.Time // begins of its first and last points; zero if it has none
 }

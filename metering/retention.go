@@ -58,6 +58,14 @@ type Retention struct {
 	ChargesFrom, RollupsFrom time.Time
 }
 
+// From returns since when charges are kept that are made now; zero: since ever.
+func (r *Retention) From(now time.Time, zone *time.Location) time.Time {
+	if cut := r.Charges.Cut(now, zone); cut.After(r.ChargesFrom) {
+		return cut
+	}
+	return r.ChargesFrom
+}
+
 // Check says whether the two go together: roll-ups are kept at least as long as the charges they sum.
 func (r *Retention) Check() error {
 	switch {

@@ -8,6 +8,8 @@ import (
 	"go.starlark.net/resolve"
 	"go.starlark.net/starlark"
 	"go.starlark.net/syntax"
+
+	"ratebook/script"
 )
 
 const (
@@ -48,10 +50,14 @@ func CompileSkip(expression string) (*Skip, error) {
 	if _, ok := expr.(*syntax.TupleExpr); ok {
 		return nil, errors.New("the expression is a tuple, which is always true; use and, or")
 	}
-	c := skipCompiler{names: starlark.StringDict{}}
-	expr = c.expr(expr)
-	if c.err != nil {
-		return nil, c.err
+	names := starlark.StringDict{}
+	r := script.Rewriter{Names: names, Times: script.Multiply, At: func(pos syntax.Position, message string) error {
+		return errorAt(pos, "%s", message)
+	}}
+	r.Check = func(e syntax.Expr) error { return checkSkip(e, names) }
+	expr = r.Expr(expr)
+	if r.Err != nil {
+		return nil, r.Err
 	}
 	// skip = lambda datapoint: <expr>
 	pos := syntax.Start(expr)
@@ -61,11 +67,11 @@ func CompileSkip(expression string) (*Skip, error) {
 		LHS:   &syntax.Ident{Name: "skip", NamePos: pos},
 		RHS:   &syntax.LambdaExpr{Lambda: pos, Params: []syntax.Expr{&syntax.Ident{Name: datapointName, NamePos: pos}}, Body: expr},
 	}}}
-	program, err := starlark.FileProgram(file, c.names.Has)
+	program, err := starlark.FileProgram(file, names.Has)
 	if err != nil {
 		return nil, positioned(err)
 	}
-	globals, err := program.Init(&starlark.Thread{Name: name}, c.names)
+	globals, err := program.Init(&starlark.Thread{Name: name}, names)
 	if err != nil {
 		return nil, err
 	}
@@ -120,8 +126,8 @@ func datapoint(series *Series, sample *Sample) *starlark.Dict {
 	}
 	vol, rating, point := starlark.NewDict(2), starlark.NewDict(1), starlark.NewDict(4)
 	setKey(vol, "unit", starlark.String(series.Metric.Unit))
-	setKey(vol, "qty", decimal{sample.Qty})
-	setKey(rating, "price", decimal{sample.Price})
+	setKey(vol, "qty", script.Exact(sample.Qty))
+	setKey(rating, "price", script.Exact(sample.Price))
 	setKey(point, "vol", vol)
 	setKey(point, "rating", rating)
 	setKey(point, "groupby", groupby)

@@ -14,6 +14,7 @@ type TaskKind string
 const (
 	Reprocess TaskKind = "reprocess" // collects and rates them again
 	Rerate    TaskKind = "re-rate"   // prices the stored usage again, without collecting
+	Reset     TaskKind = "reset"     // supersedes their charges and makes them due, to be collected and rated as if for the first time
 	Recheck   TaskKind = "re-check"  // collects them again as they were collected; what has changed meanwhile is late usage
 )
 

@@ -611,3 +611,15 @@ func (d Decimal) Parts(places int32) (coef int64, ok bool) {
 	}
 	return int64(d.lo), true
 }
+
+// Digits returns how many digits d has at most before and after its point; trailing zeros may be among them.
+func (d Decimal) Digits() (whole, places int) {
+	switch {
+	case d.big != nil:
+		places = int(-d.big.Exponent)
+		return max(0, int(d.big.NumDigits())-places), places
+	case d.hi|d.lo == 0:
+		return 0, 0
+	}
+	return max(0, 39-int(d.scale)), int(d.scale)
+}

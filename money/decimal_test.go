@@ -384,3 +384,15 @@ func BenchmarkParse(b *testing.B) {
 		_, _ = Parse("1234567.123456789012")
 	}
 }
+
+func TestDigits(t *testing.T) {
+	for text, want := range map[string][2]int{
+		"0": {0, 0}, "0.00": {0, 0}, "1.5": {38, 1}, "-0.125": {36, 3}, "1e-60": {0, 60}, "1e60": {61, 0},
+		"12345678901234567890123456789012345678901234567890.5": {50, 1},
+	} {
+		whole, places := MustParse(text).Digits()
+		if got := [2]int{whole, places}; got != want {
+			t.Errorf("%s has at most %v digits, want %v", text, got, want)
+		}
+	}
+}

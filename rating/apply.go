@@ -20,6 +20,7 @@ func (f *File) Apply(current *Rules, replace bool) (*Rules, *metering.Difference
 	next.Groups = a.groups(f.groups, current.Groups)
 	next.Services = a.services(f.services, current.Services)
 	next.Hashmap = a.rules(f.rules, current.Hashmap)
+	next.Scripts = a.scripts(f.scripts, current.Scripts)
 	return next, a.diff
 }
 
@@ -185,6 +186,43 @@ func (a *application) rules(file, current []Rule) []Rule {
 			a.add(r.String())
 			r.ID = uuid.NewString()
 			next = append(next, r)
+		}
+	}
+	return next
+}
+
+func (a *application) scripts(file, current []Script) []Script {
+	var next []Script
+	listed := make(map[string]*Script, len(file))
+	for i := range file {
+		listed[file[i].Name] = &file[i]
+	}
+	known := map[string]bool{}
+	for _, s := range current {
+		known[s.Name] = true
+		inFile := listed[s.Name]
+		if inFile == nil {
+			if a.absent(s.String()) {
+				next = append(next, s)
+			}
+			continue
+		}
+		change := s.change(inFile)
+		if change == "" {
+			a.diff.Same++
+			next = append(next, s)
+			continue
+		}
+		a.change(change)
+		changed := *inFile
+		changed.ID = s.ID
+		next = append(next, changed)
+	}
+	for _, s := range file {
+		if !known[s.Name] {
+			a.add(s.String())
+			s.ID = uuid.NewString()
+			next = append(next, s)
 		}
 	}
 	return next

@@ -133,7 +133,7 @@ func (d *decoder) syntax(err error) {
 
 // rules reads the whole file into f.
 func (d *decoder) rules(root *yaml.Node, f *File) {
-	top := d.mapping(root, "", "modules", "groups", "services")
+	top := d.mapping(root, "", "modules", "groups", "services", "scripts")
 	d.modules(top["modules"], f)
 
 	groups := unique{}
@@ -168,6 +168,39 @@ func (d *decoder) rules(root *yaml.Node, f *File) {
 			f.groups = append(f.groups, r.Group)
 		}
 	}
+
+	scripts := unique{}
+	for i, n := range d.list(top["scripts"], "scripts") {
+		f.scripts = append(f.scripts, d.script(n, index("scripts", i), scripts))
+	}
+}
+
+func (d *decoder) script(n *yaml.Node, path string, seen unique) Script {
+	keys := d.mapping(n, path, "name", "data", "start", "end", "description")
+	if keys == nil {
+		return Script{}
+	}
+	s := Script{Name: d.owner(n, keys, path, seen)}
+	if text := keys["data"]; text == nil || isEmpty(text) {
+		d.fail(n.Line, path, `data, the script's text, is missing; for an empty script write data: ""`)
+	} else {
+		s.Data, _ = d.text(text, path+".data", maxScript)
+	}
+	if n := keys["description"]; n != nil {
+		s.Description, _ = d.text(n, path+".description", maxDescription)
+	}
+	s.Start, s.End = d.validity(keys, path)
+	return s
+}
+
+// validity reads from when to when something is valid.
+func (d *decoder) validity(keys map[string]*yaml.Node, path string) (start, end time.Time) {
+	start = d.time(keys["start"], path+".start")
+	end = d.time(keys["end"], path+".end")
+	if n := keys["end"]; n != nil && !end.IsZero() && !end.After(start) {
+		d.fail(n.Line, path+".end", "the end is not after the start")
+	}
+	return start, end
 }
 
 // owner returns the name of a service or field, which must be the first of that name. If the name is missing its rules are
@@ -265,11 +298,7 @@ func (d *decoder) rule(n *yaml.Node, path string, kind Kind, service, field stri
 	if n := keys["description"]; n != nil {
 		r.Description, _ = d.text(n, path+".description", maxDescription)
 	}
-	r.Start = d.time(keys["start"], path+".start")
-	r.End = d.time(keys["end"], path+".end")
-	if end := keys["end"]; end != nil && !r.End.IsZero() && !r.End.After(r.Start) {
-		d.fail(end.Line, path+".end", "the end is not after the start")
-	}
+	r.Start, r.End = d.validity(keys, path)
 	return r
 }
 

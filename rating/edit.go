@@ -2,7 +2,6 @@ package rating
 
 import (
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -206,7 +205,8 @@ func (r *Rules) Rule(id string) (*Rule, error) {
 	return &rule, nil
 }
 
-// The following edit rules. They return new ones, made from the version that r is, and leave r alone. What they return is
+// The following edit rules. They return new ones, made from the version that r is, and leave r alone: neither may be written
+// to, for what did not change may be in both. What they return is
 // correct by the measure of ParseFile, and of rules that differ in nothing but their dates and costs no two are valid at
 // the same time: that would be an error of kind Conflict, with the field start or end. (A file may have such rules; then the
 // one that started last counts. They are not refused for what they were before.) Services, fields and groups are made when
@@ -345,6 +345,9 @@ func (r *Rules) clash(old, rule *Rule) *Rule {
 func (r *Rules) Overlapping(rule *Rule) *Rule { return r.clash(nil, rule) }
 
 func (r *Rule) overlaps(o *Rule) bool {
+	if r.Service != o.Service || r.Value != o.Value || r.Field != o.Field || r.Scope != o.Scope { // what tells most apart, quickly
+		return false
+	}
 	return r.kin() == o.kin() && (r.End.IsZero() || o.Start.Before(r.End)) && (o.End.IsZero() || r.Start.Before(o.End))
 }
 
@@ -406,14 +409,23 @@ func (r *Rules) Counting(at time.Time) map[string]bool {
 	return ids
 }
 
-// clone returns a copy that shares nothing with r that an edit changes.
+// clone returns a copy that shares nothing with r that an edit changes, with room for one more rule.
 func (r *Rules) clone() *Rules {
 	next := &Rules{
-		Version: r.Version, Modules: slices.Clone(r.Modules), Groups: slices.Clone(r.Groups),
-		Services: slices.Clone(r.Services), Hashmap: slices.Clone(r.Hashmap),
+		Version: r.Version, Modules: slices.Clone(r.Modules), Groups: slices.Clone(r.Groups), Services: slices.Clone(r.Services),
+		Hashmap: append(make([]Rule, 0, len(r.Hashmap)+1), r.Hashmap...), Scripts: slices.Clone(r.Scripts),
 	}
 	for i := range next.Services {
 		next.Services[i].Fields = slices.Clone(next.Services[i].Fields)
+	}
+	return next
+}
+
+// Clone returns a copy that shares nothing with r but texts.
+func (r *Rules) Clone() *Rules {
+	next := r.clone()
+	if next.Hashmap = slices.Clip(next.Hashmap); r.Hashmap == nil {
+		next.Hashmap = nil
 	}
 	return next
 }
@@ -432,81 +444,4 @@ func (r *Rules) place(rule *Rule) {
 	if rule.Field != "" && !slices.ContainsFunc(s.Fields, func(f Field) bool { return f.Name == rule.Field }) {
 		s.Fields = append(s.Fields, Field{ID: uuid.NewString(), Name: rule.Field})
 	}
-}
-
-// Changes says what tells one version of the rules from another, a line for each thing, marked with +, ~ or -. It is what
-// the audit log keeps of an edit.
-func Changes(before, after *Rules) []string {
-	var added, changed, removed []string
-	modules := map[string]Module{}
-	for _, m := range before.Modules {
-		modules[m.Name] = m
-	}
-	for _, m := range after.Modules {
-		if was, known := modules[m.Name]; known && was != m {
-			changed = append(changed, fmt.Sprintf("~ %s (was: %s)", m, was))
-		}
-	}
-	was, is := before.named(), after.named()
-	for _, name := range is {
-		if !slices.Contains(was, name) {
-			added = append(added, "+ "+name)
-		}
-	}
-	for _, name := range was {
-		if !slices.Contains(is, name) {
-			removed = append(removed, "- "+name)
-		}
-	}
-	rules := make(map[string]*Rule, len(before.Hashmap))
-	for i := range before.Hashmap {
-		rules[before.Hashmap[i].ID] = &before.Hashmap[i]
-	}
-	for i := range after.Hashmap {
-		r := &after.Hashmap[i]
-		old := rules[r.ID]
-		delete(rules, r.ID)
-		switch {
-		case old == nil:
-			added = append(added, "+ "+r.String())
-		case old.identity() != r.identity():
-			changed = append(changed, "~ "+old.String()+" → "+r.String())
-		default:
-			if change := old.change(r); change != "" {
-				changed = append(changed, "~ "+change)
-			}
-		}
-	}
-	for i := range before.Hashmap {
-		if r := &before.Hashmap[i]; rules[r.ID] != nil {
-			removed = append(removed, "- "+r.String())
-		}
-	}
-	return slices.Concat(added, changed, removed)
-}
-
-// named lists the groups, services and fields, as lines of a difference have them.
-func (r *Rules) named() []string {
-	var names []string
-	for _, g := range r.Groups {
-		names = append(names, "group "+shown(g.Name))
-	}
-	for _, s := range r.Services {
-		names = append(names, "service "+shown(s.Name))
-		for _, f := range s.Fields {
-			names = append(names, fieldLine(s.Name, f.Name))
-		}
-	}
-	return names
-}
-
-// ConcernedBy reports whether lines of [Changes], or of an import's difference, are about the rule.
-func (r *Rule) ConcernedBy(lines string) bool {
-	subject := r.subject() + ": "
-	for line := range strings.Lines(lines) {
-		if len(line) > 2 && strings.HasPrefix(line[2:], subject) || strings.Contains(line, " → "+subject) {
-			return true
-		}
-	}
-	return false
 }

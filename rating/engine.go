@@ -15,8 +15,17 @@ import (
 // goroutines at once.
 type Engine struct {
 	version int64
-	chain   []module
-	plans   cache
+	zone    *time.Location
+	stage          // all modules but scripts: what prices where no script runs
+	before  *stage // those that run before the scripts; nil if the module of scripts is disabled
+	after   *stage
+	scripts []Script // those that compile, by name
+}
+
+// stage is modules that run one after the other.
+type stage struct {
+	chain []module
+	plans cache
 }
 
 // module is one step of pricing: it adds to the plan's price so far what its rules come to for points of the series, and
@@ -28,8 +37,9 @@ type module interface {
 
 // modules are the rating modules there are, by name.
 var modules = map[string]func(rules []Rule, zone *time.Location) (module, error){
-	"hashmap": newHashmap,
-	"noop":    func([]Rule, *time.Location) (module, error) { return noop{}, nil },
+	"hashmap":     newHashmap,
+	"noop":        func([]Rule, *time.Location) (module, error) { return noop{}, nil },
+	scriptsModule: func([]Rule, *time.Location) (module, error) { return noop{}, nil }, // see Engine.Price
 }
 
 // noop is CloudKitty's example module: it leaves prices alone.
@@ -44,7 +54,7 @@ func moduleNames() []string { return slices.Sorted(maps.Keys(modules)) }
 // no reference to the rules. Modules that the rules don't list are disabled. The error is of kind Invalid: a module that
 // is unknown or listed twice, or a rule of which nobody could say what it means.
 func Compile(rules *Rules, zone *time.Location) (*Engine, error) {
-	e := &Engine{version: rules.Version}
+	e := &Engine{version: rules.Version, zone: zone}
 	chain := slices.Clone(rules.Modules)
 	slices.SortFunc(chain, func(a, b Module) int {
 		return cmp.Or(cmp.Compare(b.Priority, a.Priority), cmp.Compare(a.Name, b.Name))
@@ -66,6 +76,14 @@ func Compile(rules *Rules, zone *time.Location) (*Engine, error) {
 		if err != nil {
 			return nil, err
 		}
+		switch {
+		case m.Name == scriptsModule:
+			e.before, e.after = &stage{chain: slices.Clone(e.chain)}, new(stage)
+			e.scripts = runnable(rules.Scripts)
+			continue
+		case e.after != nil:
+			e.after.chain = append(e.after.chain, step)
+		}
 		e.chain = append(e.chain, step)
 	}
 	return e, nil
@@ -76,18 +94,20 @@ func (e *Engine) Version() int64 { return e.version }
 
 // Plan returns how points of the series are priced in a window that begins at begin. The fingerprint must be the series'
 // own. What was planned for a series before is reused as long as it holds.
-func (e *Engine) Plan(s *metering.Series, fp metering.Fingerprint, begin time.Time) *Plan {
-	if p := e.plans.get(fp); p != nil && p.Holds(begin) && p.isOf(s) {
+//
+// Scripts have no part in plans: where [Engine.Scripts] has some, points are priced by [Engine.Price].
+func (st *stage) Plan(s *metering.Series, fp metering.Fingerprint, begin time.Time) *Plan {
+	if p := st.plans.get(fp); p != nil && p.Holds(begin) && p.isOf(s) {
 		return p
 	}
-	p := e.plan(s, begin)
-	e.plans.put(fp, p)
+	p := st.plan(s, begin)
+	st.plans.put(fp, p)
 	return p
 }
 
-func (e *Engine) plan(s *metering.Series, begin time.Time) *Plan {
+func (st *stage) plan(s *metering.Series, begin time.Time) *Plan {
 	p := &Plan{curve: curve{{}}, metric: s.Metric.Name, scope: s.Scope.ID, scopeKey: s.Scope.Source.ScopeKey}
-	for _, m := range e.chain {
+	for _, m := range st.chain {
 		m.price(p, s, begin)
 	}
 	p.curve.reduce()

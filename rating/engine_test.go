@@ -279,7 +279,7 @@ func TestModules(t *testing.T) {
 		{"the other way round", []Module{{"noop", true, 1}, {"hashmap", true, 3}}, "4", Priced, ""},
 		{"hashmap disabled", []Module{{"noop", true, 3}, {"hashmap", false, 1}}, "0", Unpriced, ""},
 		{"hashmap not listed", []Module{{"noop", true, 3}}, "0", Unpriced, ""},
-		{"unknown", []Module{{"magic", false, 3}}, "", 0, `there is no rating module "magic"; there are hashmap, noop`},
+		{"unknown", []Module{{"magic", false, 3}}, "", 0, `there is no rating module "magic"; there are hashmap, noop, pyscripts`},
 		{"twice", []Module{{"noop", true, 3}, {"noop", true, 1}}, "", 0, `rating module "noop" is listed twice`},
 	} {
 		t.Run(test.name, func(t *testing.T) {

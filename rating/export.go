@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -81,6 +82,20 @@ func document(r *Rules) *yaml.Node {
 		services.Style = yaml.FlowStyle
 	}
 	put(top, "services", services)
+
+	scripts := &yaml.Node{Kind: yaml.SequenceNode}
+	for _, s := range slices.SortedFunc(slices.Values(r.Scripts), func(a, b Script) int { return strings.Compare(a.Name, b.Name) }) {
+		one := &yaml.Node{Kind: yaml.MappingNode}
+		put(one, "name", text(s.Name))
+		putTime(one, "start", s.Start)
+		putTime(one, "end", s.End)
+		putText(one, "description", s.Description)
+		put(one, "data", block(s.Data))
+		scripts.Content = append(scripts.Content, one)
+	}
+	if len(scripts.Content) > 0 {
+		put(top, "scripts", scripts)
+	}
 	return top
 }
 
@@ -154,6 +169,20 @@ func text(s string) *yaml.Node {
 		return verbatim(s)
 	}
 	return quote(s)
+}
+
+// block is a text of lines, as it is where every reader of YAML sees it so, else quoted.
+func block(s string) *yaml.Node {
+	if !strings.HasSuffix(s, "\n") || strings.TrimLeft(s, " \t\n") != s || strings.HasSuffix(s, "\n\n") {
+		return quote(s)
+	}
+	for line := range strings.Lines(s) {
+		line = strings.TrimSuffix(line, "\n")
+		if strings.TrimRight(line, " \t") != line || strings.ContainsFunc(line, func(r rune) bool { return r != '\t' && !unicode.IsPrint(r) }) {
+			return quote(s)
+		}
+	}
+	return &yaml.Node{Kind: yaml.ScalarNode, Value: s, Style: yaml.LiteralStyle}
 }
 
 // plain reports whether a text is one without quotes, too, to this package and to every other reader of YAML.

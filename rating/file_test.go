@@ -284,8 +284,8 @@ func TestMistakes(t *testing.T) {
 		{"two documents", "services: []\n---\nservices: []\n", []string{"2: a second document begins here; a rules file is one"}},
 		{"rubbish after it", "services: []\n---\n[", []string{"3: not YAML: did not find expected node content"}},
 		{"too long", strings.Repeat("#", maxFile+1), []string{"1: the file has 8388609 bytes; at most 8388608 are read. Split it, and import the parts"}},
-		{"unknown key", "servces: []", []string{"1: servces: unknown key; use modules, groups, services"}},
-		{"merge key", "a: &a {}\n<<: *a", []string{"1: a: unknown key; use modules, groups, services", "2: <<: unknown key; use modules, groups, services"}},
+		{"unknown key", "servces: []", []string{"1: servces: unknown key; use modules, groups, services, scripts"}},
+		{"merge key", "a: &a {}\n<<: *a", []string{"1: a: unknown key; use modules, groups, services, scripts", "2: <<: unknown key; use modules, groups, services, scripts"}},
 		{"duplicate key", "services: []\nservices: []", []string{"2: services: the key is there twice, first in line 1"}},
 		{"complex key", "? [services]\n: []", []string{"1: a key must be a plain text"}},
 		{"alias", "groups: &a [x]\nservices: *a", []string{"2: services: aliases (*a) are not read; write it out"}},
@@ -295,7 +295,7 @@ func TestMistakes(t *testing.T) {
 		{"text expected", "groups: [[x]]", []string{"1: groups[0]: this must be a single value"}},
 		{"rule expected", "services: [{name: cpu, mappings: [1]}]", []string{"1: " + m + ": this must be keys with values"}},
 
-		{"unknown module", "modules: {magic: {enabled: true}}", []string{"1: modules.magic: unknown key; use hashmap, noop"}},
+		{"unknown module", "modules: {magic: {enabled: true}}", []string{"1: modules.magic: unknown key; use hashmap, noop, pyscripts"}},
 		{"module without a state", "modules:\n  hashmap: {priority: 1}", []string{"2: modules.hashmap: say enabled: true or enabled: false"}},
 		{"module in a strange state", "modules: {hashmap: {enabled: yes, priority: 1.5}}", []string{
 			`1: modules.hashmap.enabled: "yes" is neither true nor false`, `1: modules.hashmap.priority: "1.5" is not a whole number`,

@@ -48,6 +48,27 @@ func (p *Plan) Price(qty money.Decimal) (money.Decimal, Outcome) {
 	return price, Priced
 }
 
+// exact returns the price before it is rounded. [Plan.Price] has it and rounded in its body, for speed.
+func (at *piece) exact(qty money.Decimal) money.Decimal {
+	exact := qty.Mul(at.mul)
+	if !at.add.IsZero() {
+		exact = exact.Add(at.add)
+	}
+	return exact
+}
+
+// rounded rounds a price that rules have made.
+func rounded(exact money.Decimal) (money.Decimal, Outcome) {
+	price := exact.Round(money.PricePlaces)
+	if price.IsZero() {
+		if !exact.IsZero() {
+			return money.Decimal{}, RoundedToNil
+		}
+		return money.Decimal{}, Priced
+	}
+	return price, Priced
+}
+
 // Priced reports whether rules price the series' points, of some quantities at least.
 func (p *Plan) Priced() bool {
 	return slices.ContainsFunc(p.curve, func(at piece) bool { return at.priced })

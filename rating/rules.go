@@ -21,7 +21,7 @@ type Rules struct {
 // Module is a rating module: modules price a point one after the other, the highest priority first, and each adds to the
 // price so far.
 type Module struct {
-	Name     string // hashmap, noop
+	Name     string // hashmap, noop, pyscripts
 	Enabled  bool
 	Priority int
 }

@@ -199,7 +199,7 @@ func (a *archive) usage(ctx context.Context, s *Store, t *tx, scopes []*metering
 		f := &a.files[i]
 		l := called[f.series]
 		u := metering.Usage{Series: metering.Series{
-			Scope: scopes[order[l.scope]], Metric: metrics[metricUnit{l.metric, l.unit}], Groupby: l.groupby, Metadata: l.metadata,
+			Scope: scopes[order[l.scope]], Metric: metrics[metricUnit{l.metric, l.unit}], Groupby: l.groupby, Metadata: l.metadata, Literals: l.literals,
 		}}
 		if f.series != next.series {
 			next = place{series: f.series}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -229,8 +230,8 @@ func (w *benchWorld) batch(leases []metering.Lease, run period.Run) *metering.Ba
 	return batch
 }
 
-// BenchmarkRerate measures pricing a scope's month again, with every price changed: 400 series x 720 hours, in leases of 24
-// windows, each of which reads its charges and commits them with other prices.
+// BenchmarkRerate measures pricing a scope's month again, with every price changed: 400 series x 720 hours, each 24 of which are
+// read and then committed with other prices. A processor reads while it commits; see TestBenchRerate in e2e.
 func BenchmarkRerate(b *testing.B) {
 	for _, database := range []string{"sqlite", "postgres"} {
 		b.Run(database, func(b *testing.B) {
@@ -273,21 +274,26 @@ func BenchmarkRerate(b *testing.B) {
 						break
 					}
 					l := &leases[0]
-					batch := &metering.Batch{Token: l.Token, Scopes: []*metering.Scope{l.Scope}, Run: l.Run, ConfigVersion: l.Config, RulesVersion: l.Rules + 1, Task: l.Task}
-					batch.Usage, err = s.Charges(ctx, batch.Scopes, batch.Run)
-					check(err)
-					for i := range batch.Usage {
-						u := &batch.Usage[i]
-						u.Scope = l.Scope
-						for k := range u.Samples {
-							u.Samples[k].Price = u.Samples[k].Price.Add(money.New(1, 6))
+					for from := 0; from < l.Run.Count; from += metering.MaxLeaseWindows {
+						run := period.Run{Begin: l.Run.Window(from).Begin, Length: l.Run.Length, Count: min(metering.MaxLeaseWindows, l.Run.Count-from)}
+						batch := &metering.Batch{Token: l.Token, Scopes: []*metering.Scope{l.Scope}, Run: run, ConfigVersion: l.Config, RulesVersion: l.Rules + 1, Task: l.Task}
+						batch.Before, err = s.Charges(ctx, batch.Scopes, batch.Run)
+						check(err)
+						batch.Usage = slices.Clone(batch.Before)
+						for i := range batch.Usage {
+							u := &batch.Usage[i]
+							u.Scope, batch.Before[i].Scope = l.Scope, l.Scope
+							u.Samples = slices.Clone(u.Samples)
+							for k := range u.Samples {
+								u.Samples[k].Price = u.Samples[k].Price.Add(money.New(1, 6))
+							}
 						}
+						began := time.Now()
+						check(s.Commit(ctx, batch))
+						longest = max(longest, time.Since(began))
+						points += batch.Points()
 					}
-					began := time.Now()
-					check(s.Commit(ctx, batch))
-					longest = max(longest, time.Since(began))
-					points += batch.Points()
-					check(s.Release(ctx, batch.Token, batch.Scopes))
+					check(s.Release(ctx, l.Token, []*metering.Scope{l.Scope}))
 				}
 				b.StopTimer()
 				check(s.AdvanceTasks(ctx)) // it is finished

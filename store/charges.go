@@ -71,7 +71,7 @@ type copier struct {
 	same   []byte // its text up to the series
 }
 
-func copyCharges(ctx context.Context, t *tx, p *partition) (loader, error) {
+func copyCharges(ctx context.Context, t *tx, p *partition, _ bool) (loader, error) {
 	c, err := startCopy(ctx, t, p.table, "scope, begins_at, period, series, seq, qty, price")
 	return &copier{copying: c}, err
 }
@@ -93,11 +93,16 @@ func (l *copier) add(ctx context.Context, scope int64, begin time.Time, period, 
 // inserter loads charges by statements of many rows.
 type inserter struct {
 	t      *tx
+	insert string // INSERT or REPLACE
 	values []any
 }
 
-func insertCharges(_ context.Context, t *tx, _ *partition) (loader, error) {
-	return &inserter{t: t, values: make([]any, 0, 7*insertBlock)}, nil
+func insertCharges(_ context.Context, t *tx, _ *partition, again bool) (loader, error) {
+	l := &inserter{t: t, insert: "INSERT", values: make([]any, 0, 7*insertBlock)}
+	if again { // in place, which takes half the time of deleting and inserting
+		l.insert = "REPLACE"
+	}
+	return l, nil
 }
 
 // insertBlock is how many charges are collected before they are inserted.
@@ -112,7 +117,7 @@ func (l *inserter) add(ctx context.Context, scope int64, begin time.Time, period
 }
 
 func (l *inserter) done(ctx context.Context) error {
-	err := l.t.insertRows(ctx, "INSERT INTO charges (scope, begins_at, period, series, seq, qty, price)", "", 7, l.values)
+	err := l.t.insertRows(ctx, l.insert+" INTO charges (scope, begins_at, period, series, seq, qty, price)", "", 7, l.values)
 	l.values = l.values[:0]
 	return err
 }

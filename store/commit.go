@@ -25,15 +25,13 @@ func (s *Store) Commit(ctx context.Context, b *metering.Batch) error {
 	if err := checkBatch(b); err != nil {
 		return err
 	}
-	points := b.Points()
-	if b.Task != nil {
-		stored, err := s.storedPoints(ctx, b)
-		if err != nil {
+	if b.Task != nil && b.Before == nil {
+		var err error
+		if b, err = s.withCharges(ctx, b); err != nil {
 			return err
 		}
-		points += stored
 	}
-	if points > s.d.commitPoints {
+	if b.Points()+b.PointsBefore() > s.d.commitPoints {
 		if x, y, ok := b.Halves(); ok {
 			if err := s.Commit(ctx, x); err != nil {
 				return err
@@ -50,13 +48,10 @@ func (s *Store) Commit(ctx context.Context, b *metering.Batch) error {
 			return err
 		}
 	}
-	prints := make([]metering.Fingerprint, len(b.Usage)) // outside the transaction, which others wait for
-	for i := range b.Usage {
-		prints[i] = b.Usage[i].Fingerprint()
-	}
+	prints, before := fingerprints(b.Usage), fingerprints(b.Before) // outside the transaction, which others wait for
 	var fresh map[metering.Fingerprint]seriesRef
 	err = s.update(ctx, func(t *tx) (err error) {
-		c := &commit{s: s, t: t, b: b, prints: prints, run: newRunDays(b.Run, settings.Zone), deltas: newDeltas(), zone: settings.Zone}
+		c := &commit{s: s, t: t, b: b, prints: prints, before: before, run: newRunDays(b.Run, settings.Zone), deltas: newDeltas(), zone: settings.Zone}
 		fresh, err = c.store(ctx)
 		return err
 	})
@@ -64,6 +59,14 @@ func (s *Store) Commit(ctx context.Context, b *metering.Batch) error {
 		s.remember(fresh)
 	}
 	return err
+}
+
+func fingerprints(usage []metering.Usage) []metering.Fingerprint {
+	prints := make([]metering.Fingerprint, len(usage))
+	for i := range usage {
+		prints[i] = usage[i].Fingerprint()
+	}
+	return prints
 }
 
 // checkBatch makes sure that everything in the batch concerns its own scopes and windows, and that samples are in the order
@@ -75,13 +78,15 @@ func checkBatch(b *metering.Batch) error {
 	}
 	ok := len(own) == len(b.Scopes)
 	inRun := func(window int) bool { return window >= 0 && window < b.Run.Count }
-	for i := range b.Usage {
-		ok = ok && own[b.Usage[i].Scope]
-		last := -1
-		for j := range b.Usage[i].Samples {
-			w := b.Usage[i].Samples[j].Window
-			ok = ok && inRun(w) && w > last
-			last = w
+	for _, usage := range [...][]metering.Usage{b.Usage, b.Before} {
+		for i := range usage {
+			ok = ok && own[usage[i].Scope]
+			last := -1
+			for j := range usage[i].Samples {
+				w := usage[i].Samples[j].Window
+				ok = ok && inRun(w) && w > last
+				last = w
+			}
 		}
 	}
 	for _, outcomes := range [...][]metering.Outcome{b.Failed, b.Unchanged} {
@@ -92,7 +97,7 @@ func checkBatch(b *metering.Batch) error {
 	for _, f := range b.Findings {
 		ok = ok && own[f.Scope] && inRun(f.Window)
 	}
-	ok = ok && (b.Task != nil || len(b.Unchanged) == 0)
+	ok = ok && (b.Task != nil || len(b.Unchanged)+len(b.Before) == 0)
 	if !ok || len(b.Scopes) == 0 || b.Run.Count < 1 {
 		return fault.New(fault.Internal, "a batch of %d scopes and %d windows has usage of others, or in disorder; nothing was stored", len(b.Scopes), b.Run.Count)
 	}
@@ -105,6 +110,7 @@ type commit struct {
 	t      *tx
 	b      *metering.Batch
 	prints []metering.Fingerprint // of the usages' series
+	before []metering.Fingerprint // of those that were charged before
 	run    runDays
 	deltas *deltas
 	zone   *time.Location
@@ -271,8 +277,8 @@ func (c *commit) charge(ctx context.Context, refs []seriesRef) error {
 		return nil
 	}
 	seconds := int64(b.Run.Length / time.Second)
-	seq := c.repeats(refs)
-	scopes := c.byScope(refs)
+	seq := repeats(refs)
+	scopes := c.byScope(b.Usage, refs)
 	next := make([]int, len(b.Usage)) // the next sample of each usage
 	for from := 0; from < b.Run.Count; {
 		p := partitionOf(b.Run.Window(from).Begin)
@@ -280,7 +286,7 @@ func (c *commit) charge(ctx context.Context, refs []seriesRef) error {
 		for to < b.Run.Count && b.Run.Window(to).Begin.Before(p.end) {
 			to++
 		}
-		load, err := c.t.d.loadCharges(ctx, c.t, &p)
+		load, err := c.t.d.loadCharges(ctx, c.t, &p, false)
 		if err != nil {
 			return err
 		}
@@ -321,11 +327,11 @@ func (c *commit) charge(ctx context.Context, refs []seriesRef) error {
 	return nil
 }
 
-// byScope returns the indices of the usages of each scope of the batch, ordered by series.
-func (c *commit) byScope(refs []seriesRef) [][]int {
+// byScope returns the indices of the usages of each scope of the batch, ordered by series, whose refs are given.
+func (c *commit) byScope(usage []metering.Usage, refs []seriesRef) [][]int {
 	all := make([][]int, len(c.b.Scopes))
-	for i := range c.b.Usage {
-		s := c.scopeAt[c.b.Usage[i].Scope.Ref]
+	for i := range usage {
+		s := c.scopeAt[usage[i].Scope.Ref]
 		all[s] = append(all[s], i)
 	}
 	for _, usages := range all {
@@ -419,7 +425,7 @@ func (s *Store) FirstSamples(ctx context.Context) (first map[int64]time.Time, er
 }
 
 // repeats numbers the usages of one series, from 0 each: two configurations of a metric may yield equal points.
-func (c *commit) repeats(refs []seriesRef) []int {
+func repeats(refs []seriesRef) []int {
 	seq := make([]int, len(refs))
 	order := make([]int, len(refs))
 	for i := range order {
@@ -443,6 +449,7 @@ func (c *commit) ledger(ctx context.Context) error {
 		return err
 	}
 	seconds, took := int64(b.Run.Length/time.Second), b.Took.Milliseconds()
+	resets := b.Task != nil && b.Task.Kind == metering.Reset
 	var done, failed []any
 	var redone []int64 // scopes, by window
 	for i, scope := range b.Scopes {
@@ -464,6 +471,9 @@ func (c *commit) ledger(ctx context.Context) error {
 			m := made{&b.ConfigVersion, &b.RulesVersion, source, &took, nil}
 			if b.Task != nil {
 				m = c.madeAgain(w, m)
+			}
+			if resets {
+				state = metering.Due
 			}
 			var task, waits any
 			next := now
@@ -488,6 +498,14 @@ func (c *commit) ledger(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if resets { // nobody has tried them yet
+		r := b.Run.Range()
+		query, args := in("UPDATE windows SET attempts = 0, attempt = 0, finished_at = NULL WHERE scope IN (?) AND begins_at >= ? AND begins_at < ? AND state = 0",
+			refs(b.Scopes), at(r.Begin), at(r.End))
+		if _, err := c.t.exec(ctx, query, args...); err != nil {
+			return err
+		}
+	}
 	if b.Task != nil && b.Task.ID != 0 {
 		if err := c.t.count(ctx, b.Task.ID, "done = done + ?", redone); err != nil {
 			return err
@@ -503,6 +521,9 @@ func (c *commit) ledger(ctx context.Context) error {
 func (c *commit) recheckAt(w *window, i int, now time.Time) time.Time {
 	if c.b.Task != nil && c.b.Task.Kind == metering.Rerate {
 		return w.was.Recheck.Time
+	}
+	if c.b.Task != nil && c.b.Task.Kind == metering.Reset {
+		return time.Time{} // it is collected anew anyway
 	}
 	recheck := c.b.Run.Window(i).End.Add(c.b.Recheck)
 	if c.b.Recheck <= 0 || !recheck.After(now) || c.b.Task != nil && c.b.Task.Kind == metering.Recheck {
@@ -579,25 +600,6 @@ func (c *commit) forgetFindings(ctx context.Context) (deleted int64, err error) 
 	return deleted, nil
 }
 
-// findingDays sums what was noticed on the batch's days anew, for its scopes.
-func (c *commit) findingDays(ctx context.Context) error {
-	r := c.b.Run.Range()
-	for day := period.Floor(r.Begin, findingDay); day.Before(r.End); day = day.Add(findingDay) {
-		query, args := in("DELETE FROM finding_days WHERE day = ? AND scope IN (?)", at(day), refs(c.b.Scopes))
-		if _, err := c.t.exec(ctx, query, args...); err != nil {
-			return err
-		}
-		query, args = in(`INSERT INTO finding_days (day, scope, kind, metric, detail, windows, points, first_at, last_at)
-			SELECT `+c.t.d.bindTime+`, scope, kind, metric, detail, COUNT(*), SUM(points), MIN(begins_at), MAX(begins_at) FROM findings
-			WHERE scope IN (?) AND begins_at >= ? AND begins_at < ? GROUP BY scope, kind, metric, detail`,
-			at(day), refs(c.b.Scopes), at(day), at(day.Add(findingDay)))
-		if _, err := c.t.exec(ctx, query, args...); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // newSeries counts series that are stored for the first time, given by their usage's index, on the day of their first window.
 func (c *commit) newSeries(ctx context.Context, added []int) error {
 	type key struct {
@@ -630,6 +632,3 @@ func (c *commit) newSeries(ctx context.Context, added []int) error {
 	return c.t.insertRows(ctx, "INSERT INTO new_series_days AS n (day, scope, metric, series)",
 		"ON CONFLICT (day, scope, metric) DO UPDATE SET series = n.series + excluded.series", 4, values)
 }
-
-// findingDay is what findings are summed by; UTC days don't depend on the billing zone.
-const findingDay = 24 * time.Hour

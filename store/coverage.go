@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -111,37 +112,54 @@ func (s *Store) StateCounts(ctx context.Context, r period.Range) (counts [meteri
 	return counts, err
 }
 
-// OpenWindows counts the due and failed windows of a selection by scope, in order of scopes; those without are left out.
+// OpenWindows counts the due and failed windows of a selection by scope, in order of scopes, and, as Again, those that are done and
+// that a task or a late re-check has failed to do again: all that can be waived or left as it is. Scopes without any are left out.
 // Whether a worker has some of them makes no difference. It reads the open windows, not the ledger.
 func (s *Store) OpenWindows(ctx context.Context, sel metering.WindowSelection) (all []metering.Coverage, err error) {
-	count := func(t *tx, only string, args ...any) error {
-		query, args := in(`SELECT scope, COUNT(*) FILTER (WHERE state = 0), COUNT(*) FILTER (WHERE state = 3), MIN(begins_at) FROM windows
-			WHERE state IN (0, 3) AND begins_at >= ? AND begins_at < ?`+only+` GROUP BY scope ORDER BY scope`,
-			append([]any{at(sel.Range.Begin), at(sel.Range.End)}, args...)...)
+	var byScope map[int64]*metering.Coverage
+	count := func(t *tx, which string, args ...any) error {
+		query, args := in("SELECT scope, COUNT(*) FILTER (WHERE state = 0), COUNT(*) FILTER (WHERE state = 3), COUNT(*) FILTER (WHERE state IN (2, 5)), "+
+			"MIN(begins_at) FROM windows WHERE "+which+" AND begins_at >= ? AND begins_at < ? GROUP BY scope", append(args, at(sel.Range.Begin), at(sel.Range.End))...)
 		return t.each(ctx, func(rows *sqlx.Rows) error {
 			var (
-				c     metering.Coverage
-				first timestamp
+				scope              int64
+				due, failed, again int
+				first              timestamp
 			)
-			if err := rows.Scan(&c.Scope, &c.Counts[metering.Due], &c.Counts[metering.Failed], &first); err != nil {
+			if err := rows.Scan(&scope, &due, &failed, &again, &first); err != nil {
 				return fmt.Errorf("store: open windows: %w", err)
 			}
-			c.First = first.Time
-			all = append(all, c)
+			c := byScope[scope]
+			if c == nil {
+				c = &metering.Coverage{Scope: scope, First: first.Time}
+				byScope[scope] = c
+			}
+			c.Counts[metering.Due] += due
+			c.Counts[metering.Failed] += failed
+			c.Again += again
+			c.First = earliest(c.First, first.Time)
 			return nil
 		}, query, args...)
 	}
 	err = s.view(ctx, func(t *tx) error {
-		if len(sel.Scopes) == 0 {
-			return count(t, "")
-		}
-		for part := range slices.Chunk(slices.Sorted(slices.Values(sel.Scopes)), coverageScopes) {
-			if err := count(t, " AND scope IN (?)", part); err != nil {
-				return err
+		byScope = map[int64]*metering.Coverage{}
+		for _, which := range []string{"state IN (0, 3)", failedAgain} {
+			if len(sel.Scopes) == 0 {
+				if err := count(t, which); err != nil {
+					return err
+				}
+			}
+			for part := range slices.Chunk(sel.Scopes, coverageScopes) {
+				if err := count(t, which+" AND scope IN (?)", part); err != nil {
+					return err
+				}
 			}
 		}
 		return nil
 	})
+	for _, scope := range slices.Sorted(maps.Keys(byScope)) {
+		all = append(all, *byScope[scope])
+	}
 	return all, err
 }
 

@@ -21,7 +21,6 @@ type dialect struct {
 	timeAdd    string // the time %s and %s seconds, a number or ?
 	bindTime   string // a bound time where nothing else says its type
 	nextToken  string // a query that makes the next lease token
-	moves      bool   // whether a statement can insert what another one deletes
 	unixTime   string // the whole seconds of the time %s since the epoch
 
 	// limit begins a transaction that writes: a process that is stopped in the middle, or cut off, must not keep its locks for ever
@@ -31,8 +30,9 @@ type dialect struct {
 
 	seriesIDs   string // as many new ids of series as the parameter says
 	loadSeries  func(ctx context.Context, t *tx, all []newSeries) error
-	loadCharges func(ctx context.Context, t *tx, p *partition) (loader, error)
-	supersede   func(ctx context.Context, c *commit, old []oldCharge, now time.Time) error // stores charges as superseded
+	loadCharges func(ctx context.Context, t *tx, p *partition, again bool) (loader, error) // again: for windows that are done again
+	loadPushed  func(ctx context.Context, t *tx, push int64, charges []pushedCharge) error
+	replaces    bool // whether charges loaded again take the place of those with their key
 }
 
 var postgresDialect = dialect{
@@ -46,14 +46,13 @@ var postgresDialect = dialect{
 	timeAdd:      "%s + make_interval(secs => %s)",
 	bindTime:     "CAST(? AS timestamptz)",
 	nextToken:    "SELECT nextval('lease_tokens')",
-	moves:        true,
 	unixTime:     "CAST(extract(epoch FROM %s) AS bigint)",
 	limit:        "SELECT set_config('idle_in_transaction_session_timeout', '15s', true), set_config('statement_timeout', '60s', true)",
 	commitPoints: 200_000,
 	seriesIDs:    "SELECT nextval('series_id_seq') FROM generate_series(1, ?)",
 	loadSeries:   copySeries,
 	loadCharges:  copyCharges,
-	supersede:    copySuperseded,
+	loadPushed:   copyPushed,
 }
 
 var sqliteDialect = dialect{
@@ -70,7 +69,8 @@ var sqliteDialect = dialect{
 		SELECT COALESCE((SELECT seq FROM sqlite_sequence WHERE name = 'series'), 0) + i FROM n`,
 	loadSeries:  insertSeries,
 	loadCharges: insertCharges,
-	supersede:   insertSuperseded,
+	loadPushed:  insertPushed,
+	replaces:    true,
 }
 
 // add returns SQL for the exact sum of two decimals.

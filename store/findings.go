@@ -6,9 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/jmoiron/sqlx"
@@ -18,94 +16,36 @@ import (
 )
 
 // Findings sums up what was noticed on the UTC days that a range touches, by kind, metric and detail, in the order of
-// these, the most points of a metric first. An empty kind is all kinds that are recorded with windows. What was asked for
-// before is answered from memory until there are commits.
+// these, the most points of a metric first. An empty kind is all kinds that are recorded with windows.
 func (s *Store) Findings(ctx context.Context, r period.Range, kind metering.FindingKind) ([]metering.FindingSum, error) {
-	version, _, err := s.ReportVersion(ctx) // before, so that what is kept is never older than it says
-	if err != nil {
-		return nil, err
+	if r.Empty() {
+		return nil, nil
 	}
-	days := findingDays(r)
-	key := fmt.Sprint(len(days), kind)
-	if len(days) > 0 {
-		key += " " + days[0].String()
+	query, args := "day >= ? AND day < ?", []any{at(period.Floor(r.Begin, findingDay)), at(r.End)}
+	if kind != "" {
+		query, args = query+" AND kind = ?", append(args, kind)
 	}
-	if all, ok := s.noticed.get(version, key); ok {
-		return all, nil
-	}
-	sums := map[findingKey]*findingSum{}
-	err = s.view(ctx, func(t *tx) error {
-		for part := range slices.Chunk(days, mostDays) {
-			query, args := in("day IN (?)", ats(part))
-			if kind == "" {
-				query, args = "day >= ? AND day <= ?", []any{at(part[0]), at(part[len(part)-1])}
-			} else {
-				query, args = query+" AND kind = ?", append(args, kind)
+	var all []metering.FindingSum
+	err := s.view(ctx, func(t *tx) error {
+		return t.each(ctx, func(rows *sqlx.Rows) error {
+			var (
+				f           metering.FindingSum
+				first, last timestamp
+			)
+			if err := rows.Scan(&f.Kind, &f.Metric, &f.Detail, &f.Windows, &f.Points, &f.Scopes, &first, &last); err != nil {
+				return fmt.Errorf("store: findings: %w", err)
 			}
-			// in the order of an index, day by day: sorting what all scopes have takes much longer
-			err := t.each(ctx, func(rows *sqlx.Rows) error { return addFinding(sums, rows) },
-				`SELECT kind, metric, detail, SUM(windows), SUM(points), string_agg(CAST(scope AS text), ','), MIN(first_at), MAX(last_at)
-				FROM finding_days WHERE `+query+" GROUP BY day, kind, metric, detail", args...)
-			if err != nil {
-				return err
-			}
-		}
-		return nil
+			f.First, f.Last = first.Time, last.Time
+			all = append(all, f)
+			return nil
+		}, `SELECT kind, metric, detail, SUM(windows), SUM(points), MAX(scopes), MIN(day), MAX(day) FROM finding_sums
+			WHERE `+query+" GROUP BY kind, metric, detail", args...)
 	})
-	if err != nil {
-		return nil, err
-	}
-	all := make([]metering.FindingSum, 0, len(sums))
-	for _, f := range sums {
-		f.Scopes = len(f.scopes)
-		all = append(all, f.FindingSum)
-	}
 	slices.SortFunc(all, func(a, b metering.FindingSum) int {
 		return cmp.Or(strings.Compare(string(a.Kind), string(b.Kind)), strings.Compare(a.Metric, b.Metric), cmp.Compare(b.Points, a.Points),
 			strings.Compare(a.Detail, b.Detail))
 	})
-	s.noticed.put(version, key, all)
-	return slices.Clone(all), nil
-}
-
-type findingKey struct {
-	kind           metering.FindingKind
-	metric, detail string
-}
-
-type findingSum struct {
-	metering.FindingSum
-	scopes map[int32]struct{} // that are counted
-}
-
-// addFinding adds a day's row.
-func addFinding(sums map[findingKey]*findingSum, rows *sqlx.Rows) error {
-	var (
-		k               findingKey
-		windows, points int64
-		scopes          string
-		first, last     timestamp
-	)
-	if err := rows.Scan(&k.kind, &k.metric, &k.detail, &windows, &points, &scopes, &first, &last); err != nil {
-		return fmt.Errorf("store: findings: %w", err)
-	}
-	f := sums[k]
-	if f == nil {
-		f = &findingSum{metering.FindingSum{Kind: k.kind, Metric: k.metric, Detail: k.detail, First: first.Time}, map[int32]struct{}{}}
-		sums[k] = f
-	}
-	f.Windows += windows
-	f.Points += points
-	for text := range strings.SplitSeq(scopes, ",") {
-		scope, err := strconv.ParseInt(text, 10, 32)
-		if err != nil {
-			return fmt.Errorf("store: findings: scope %q: %w", text, err)
-		}
-		f.scopes[int32(scope)] = struct{}{}
-	}
-	f.First = earliest(f.First, first.Time)
-	f.Last = latest(f.Last, last.Time)
-	return nil
+	return all, err
 }
 
 // FindingScopes says which scopes have a part in one of these findings, the most points first. For SeriesGrowth, whose
@@ -265,29 +205,4 @@ func latest(a, b time.Time) time.Time {
 		return b
 	}
 	return a
-}
-
-// noticed keeps sums of findings as of one version of what is charged.
-type noticed struct {
-	mu      sync.Mutex
-	version string
-	sums    map[string][]metering.FindingSum // by range and kind
-}
-
-const mostNoticed = 16 // ranges and kinds that are kept
-
-func (n *noticed) get(version, key string) ([]metering.FindingSum, bool) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	all, ok := n.sums[key]
-	return slices.Clone(all), ok && n.version == version
-}
-
-func (n *noticed) put(version, key string, all []metering.FindingSum) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.version != version || len(n.sums) == mostNoticed {
-		n.version, n.sums = version, map[string][]metering.FindingSum{}
-	}
-	n.sums[key] = all
 }

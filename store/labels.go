@@ -17,6 +17,7 @@ type labels struct {
 	scope, metric     int64
 	unit              string
 	groupby, metadata metering.Attributes
+	literals          []string // names of attributes whose values are JSON that is no text
 }
 
 // maxLabels bounds the series whose labels are cached, at some 300 bytes each.
@@ -60,10 +61,10 @@ func (s *Store) seriesLabels(ctx context.Context, t *tx, ids []int64, fn func(id
 		)
 		err := rows.Scan(&id, &l.scope, &l.metric, &l.unit, &groupby, &metadata)
 		if err == nil {
-			l.groupby, err = parseAttributes(groupby, same)
+			l.groupby, err = readAttributes(groupby, same, &l.literals)
 		}
 		if err == nil {
-			l.metadata, err = parseAttributes(metadata, same)
+			l.metadata, err = readAttributes(metadata, same, &l.literals)
 		}
 		if err != nil {
 			return fmt.Errorf("store: series %d: %w", id, err)
@@ -116,6 +117,12 @@ func intern(same map[string]string, b []byte) string {
 
 // parseAttributes reads a JSON object as attributesJSON writes it; values that are no strings keep their text.
 func parseAttributes(b []byte, same map[string]string) (metering.Attributes, error) {
+	var literals []string
+	return readAttributes(b, same, &literals)
+}
+
+// readAttributes is parseAttributes, and literals gets the names of values that are no strings.
+func readAttributes(b []byte, same map[string]string, literals *[]string) (metering.Attributes, error) {
 	if bytes.IndexByte(b, '\\') < 0 {
 		if as, ok := parsePlain(b, same); ok {
 			return as, nil
@@ -128,8 +135,11 @@ func parseAttributes(b []byte, same map[string]string) (metering.Attributes, err
 	as := make(metering.Attributes, 0, len(values))
 	for name, raw := range values {
 		var text string
-		if json.Unmarshal(raw, &text) != nil {
+		if raw[0] != '"' {
 			text = string(raw)
+			*literals = append(*literals, name)
+		} else if err := json.Unmarshal(raw, &text); err != nil {
+			return nil, fmt.Errorf("attribute %s: %w", name, err)
 		}
 		as = append(as, metering.Attribute{Name: name, Value: text})
 	}

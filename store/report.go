@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"fmt"
@@ -52,6 +53,8 @@ func (s *Store) Report(ctx context.Context, q *costs.Query, yield func(costs.Row
 		for _, segment := range segments {
 			var err error
 			switch {
+			case r.wholeWindows():
+				err = r.windowSums(ctx, segment.Range)
 			case segment.Level == costs.Charges:
 				err = r.charges(ctx, segment.Range)
 			case segment.PerSeries:
@@ -85,7 +88,7 @@ func (t *tx) checkKept(ctx context.Context, q *costs.Query, segments []costs.Seg
 		return nil
 	}
 	from := civilDay(kept.ChargesFrom, zone)
-	if q.Bucket == period.Hour {
+	if q.Bucket == period.Hour || q.Windows || q.Extremes {
 		return fault.New(fault.Invalid, "charges from before %s are kept only as sums of days; ask by day, or let the report begin there or later", from)
 	}
 	return fault.New(fault.Invalid, "charges from before %s are kept only as sums of days; let the report begin and end with whole days of %s", from, zone)
@@ -364,7 +367,7 @@ func (r *report) charges(ctx context.Context, all period.Range) error {
 			day.End = all.End
 		}
 		for part := day; !part.Empty(); part = (period.Range{Begin: part.End, End: day.End}) {
-			if points > chargesAtOnce && r.q.Bucket == period.Hour {
+			if points > chargesAtOnce && (r.q.Bucket == period.Hour || r.q.Windows) {
 				if six := period.Hour.Start(part.Begin, r.zone).Add(chargedHours * time.Hour); six.Before(part.End) {
 					part.End = six
 				}
@@ -403,10 +406,14 @@ func (r *report) charged(ctx context.Context, begin, end time.Time) (day civil, 
 type chargeSums struct {
 	*report
 
-	begins  []int64         // of the part's buckets, in Unix seconds
-	sums    [][]rollup.Sums // by bucket, then the group's number; without points where there is none
-	numbers []int32         // by the grouper's key: the number + 1
-	used    []int32         // the keys that have numbers, in their order
+	begins  []int64            // of the part's buckets, in Unix seconds
+	lengths []int64            // of these, in seconds: where they are windows
+	sums    [][]rollup.Sums    // by bucket, then the group's number; without points where there is none
+	ends    [][]costs.Extremes // by the same, where they are asked for
+	numbers []int32            // by the grouper's key: the number + 1
+	used    []int32            // the keys that have numbers, in their order
+
+	windows map[int64]int // the buckets by begin, where they are windows
 
 	unknown []charge // whose series' labels have to be read first
 }
@@ -420,38 +427,85 @@ type charge struct {
 
 // part feeds charges of a range within one day, reading them by a number of queries.
 func (c *chargeSums) part(ctx context.Context, part period.Range, queries int) error {
-	c.begins = c.begins[:0]
-	for begin := part.Begin; begin.Before(part.End); {
+	c.begins, c.lengths, c.windows = c.begins[:0], c.lengths[:0], map[int64]int{}
+	for begin := part.Begin; begin.Before(part.End) && !c.q.Windows; {
 		c.begins = append(c.begins, begin.Unix())
 		if c.q.Bucket != period.Hour {
 			break
 		}
 		begin = period.Hour.Next(begin, c.zone)
 	}
-	for len(c.sums) < len(c.begins) {
-		c.sums = append(c.sums, nil)
-	}
+	c.room()
 	for scopes := range slices.Chunk(c.refs, min(mostScopes, (len(c.refs)+queries-1)/queries)) {
 		if err := c.read(ctx, part, scopes); err != nil {
 			return err
 		}
 	}
-	for i, begin := range c.begins {
-		if err := c.g.At(time.Unix(begin, 0).UTC()); err != nil {
+	for _, i := range c.order() {
+		begin := time.Unix(c.begins[i], 0).UTC()
+		var err error
+		if c.q.Windows {
+			err = c.g.AtWindow(period.Range{Begin: begin, End: begin.Add(time.Duration(c.lengths[i]) * time.Second)})
+		} else {
+			err = c.g.At(begin)
+		}
+		if err != nil {
 			return err
 		}
 		for n := range c.sums[i] {
 			if sums := &c.sums[i][n]; sums.Points > 0 {
 				c.g.Add(c.used[n], sums)
+				if c.q.Extremes {
+					c.g.Widen(c.used[n], &c.ends[i][n])
+				}
 			}
 		}
-		c.sums[i] = c.sums[i][:0]
+		c.sums[i], c.ends[i] = c.sums[i][:0], c.ends[i][:0]
 	}
 	for _, key := range c.used {
 		c.numbers[key] = 0
 	}
 	c.used = c.used[:0]
 	return nil
+}
+
+// room makes room for the sums of each bucket.
+func (c *chargeSums) room() {
+	for len(c.sums) < len(c.begins) {
+		c.sums, c.ends = append(c.sums, nil), append(c.ends, nil)
+	}
+}
+
+// order returns the buckets by begin.
+func (c *chargeSums) order() []int {
+	order := make([]int, len(c.begins))
+	for i := range order {
+		order[i] = i
+	}
+	if c.q.Windows { // they are as they were met
+		slices.SortFunc(order, func(a, b int) int { return cmp.Compare(c.begins[a], c.begins[b]) })
+	}
+	return order
+}
+
+// bucket returns the bucket of a charge that begins at a time and is some seconds long.
+func (c *chargeSums) bucket(begin, length int64) int {
+	if !c.q.Windows {
+		i, exact := slices.BinarySearch(c.begins, begin)
+		if !exact {
+			i--
+		}
+		return i
+	}
+	i, ok := c.windows[begin]
+	if !ok {
+		i = len(c.begins)
+		c.begins, c.lengths = append(c.begins, begin), append(c.lengths, length)
+		c.windows[begin] = i
+		c.room()
+	}
+	c.lengths[i] = max(c.lengths[i], length)
+	return i
 }
 
 // read adds up the charges that some scopes have in a range.
@@ -464,20 +518,17 @@ func (c *chargeSums) read(ctx context.Context, part period.Range, scopes []int64
 		scopes, at(part.Begin), at(part.End))
 	c.unknown = c.unknown[:0]
 	err := c.t.each(ctx, func(rows *sqlx.Rows) error {
-		var begins, series, qty, price sql.RawBytes
-		if err := rows.Scan(&begins, &series, &qty, &price); err != nil {
+		var begins, periods, series, qty, price sql.RawBytes
+		if err := rows.Scan(&begins, &periods, &series, &qty, &price); err != nil {
 			return fmt.Errorf("store: charges: %w", err)
 		}
-		text := newChargeText(begins, series, qty, price)
+		text := newChargeText(begins, periods, series, qty, price)
 		var one charge
-		last := int64(-1)
+		lastBegin, lastPeriod := int64(-1), int64(-1)
 		for text.next() {
-			if text.begin != last {
-				last = text.begin
-				i, exact := slices.BinarySearch(c.begins, last)
-				if one.bucket = i; !exact {
-					one.bucket--
-				}
+			if text.begin != lastBegin || text.period != lastPeriod {
+				lastBegin, lastPeriod = text.begin, text.period
+				one.bucket = -1
 			}
 			one.series = text.id
 			key := c.keys.get(text.id)
@@ -487,14 +538,17 @@ func (c *chargeSums) read(ctx context.Context, part period.Range, scopes []int64
 					key = c.keys.get(text.id)
 				}
 			}
-			switch {
-			case key == 0:
-				text.amounts(&one.qty, &one.price)
-				c.unknown = append(c.unknown, one)
-			case key < firstKey: // a filter excludes it
+			if key != 0 && key < firstKey { // a filter excludes it
 				text.skip()
-			default:
-				text.amounts(&one.qty, &one.price)
+				continue
+			}
+			if one.bucket < 0 {
+				one.bucket = c.bucket(text.begin, text.period)
+			}
+			text.amounts(&one.qty, &one.price)
+			if key == 0 {
+				c.unknown = append(c.unknown, one)
+			} else {
 				c.add(key-firstKey, &one)
 			}
 		}
@@ -536,8 +590,19 @@ func (c *chargeSums) add(key int32, one *charge) {
 	for n >= len(sums) {
 		sums = append(sums, rollup.Sums{})
 		c.sums[one.bucket] = sums
+		if c.q.Extremes {
+			c.ends[one.bucket] = append(c.ends[one.bucket], costs.Extremes{})
+		}
 	}
 	s := &sums[n]
+	if c.q.Extremes {
+		single := costs.ExtremesOf(one.qty, one.price)
+		if ends := &c.ends[one.bucket][n]; s.Points == 0 {
+			*ends = single
+		} else {
+			ends.Widen(&single)
+		}
+	}
 	if s.Points++; s.Points == 1 {
 		s.Qty, s.Price = one.qty, one.price
 		return

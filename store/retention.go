@@ -100,6 +100,11 @@ func (s *Store) moveMarks(ctx context.Context, now time.Time, zone *time.Locatio
 			if err != nil {
 				return err
 			}
+			if !old {
+				if old, err = t.anyPushed(ctx, charges); err != nil {
+					return err
+				}
+			}
 			if old && charges.After(kept.ChargesFrom) {
 				done.ChargesFrom = charges
 			}
@@ -139,11 +144,20 @@ func (s *Store) moveMarks(ctx context.Context, now time.Time, zone *time.Locatio
 const aheadOfWork = 45 * 24 * time.Hour
 
 // noLaterThanWork returns the time that retention goes by. A clock that is years ahead, if only for a moment, must not make it drop
-// what nobody can bring back; so it is bounded by what has been processed, which needs samples of that time.
+// what nobody can bring back; so it is bounded by what has been processed, which needs samples of that time, and by points of
+// that time that were pushed.
 func (t *tx) noLaterThanWork(ctx context.Context, now time.Time) (time.Time, error) {
 	var last timestamp
 	_, err := t.get(ctx, &last, `SELECT MAX(w.last) FROM (SELECT (SELECT begins_at FROM windows WHERE scope = s.id AND state IN (2, 5)
 		ORDER BY begins_at DESC LIMIT 1) AS last FROM scopes s) w`)
+	if err != nil {
+		return now, err
+	}
+	var pushed timestamp
+	_, err = t.get(ctx, &pushed, "SELECT MAX(CASE WHEN last_at < at THEN last_at ELSE at END) FROM pushes")
+	if pushed.After(last.Time) {
+		last = pushed
+	}
 	if bound := last.Add(aheadOfWork); err == nil && bound.Before(now) {
 		return bound, nil
 	}
@@ -190,11 +204,18 @@ func (t *tx) anyWindow(ctx context.Context, begin, end time.Time) (bool, error) 
 	return t.get(ctx, &one, "SELECT 1 FROM scopes s WHERE (SELECT MIN(w.begins_at) FROM windows w WHERE w.scope = s.id AND w.begins_at >= ?) < ? LIMIT 1", at(begin), at(end))
 }
 
+// anyPushed reports whether any pushed point begins before a time.
+func (t *tx) anyPushed(ctx context.Context, before time.Time) (bool, error) {
+	var one int
+	return t.get(ctx, &one, "SELECT 1 FROM scopes s WHERE (SELECT MIN(f.begins_at) FROM pushed_frames f WHERE f.scope = s.id) < ? LIMIT 1", at(before))
+}
+
 // How much is deleted at a time. Others wait meanwhile: for the scopes whose rows are deleted, and on SQLite all that write.
 const (
 	dropTurn = 50 * time.Millisecond // from when on a transaction ends
 	dropRows = 1_000                 // that one statement deletes, about
 	dropSums = 200                   // the same of roll-ups, whose packs are large
+	dropSets = 50                    // the same of superseded charges, of which a row has a window's
 )
 
 // dropAll calls drop for each item in transactions of a short time each, again while it says that there is more of the item,
@@ -234,10 +255,16 @@ func (s *Store) dropCharges(ctx context.Context, before time.Time, done *meterin
 	if done.Windows, err = s.dropOld(ctx, "windows", before); err != nil {
 		return err
 	}
-	if done.Superseded, err = s.dropOld(ctx, "superseded_charges", before); err != nil {
+	if _, err = s.dropOld(ctx, "pushed_frames", before); err != nil {
+		return err
+	}
+	if done.Superseded, err = s.dropOld(ctx, "superseded", before); err != nil {
 		return err
 	}
 	if err := s.dropOldCharges(ctx, before, done); err != nil {
+		return err
+	}
+	if err := s.dropPushes(ctx, before); err != nil {
 		return err
 	}
 	// by whole days of UTC, as they are summed
@@ -246,16 +273,19 @@ func (s *Store) dropCharges(ctx context.Context, before time.Time, done *meterin
 		return err
 	}
 	for _, table := range []string{"finding_days", "new_series_days"} {
-		if _, err := s.dropDays(ctx, table, "day", at(day)); err != nil {
+		if _, err := s.dropDays(ctx, table, "day", "scope", at(day)); err != nil {
 			return err
 		}
+	}
+	if _, err := s.dropDays(ctx, "finding_sums", "day", "kind, metric", at(day)); err != nil {
+		return err
 	}
 	done.Tasks, err = s.dropTasks(ctx, before)
 	return err
 }
 
-// dropOld deletes rows of all scopes that begin before a time. Windows that came to be due, or to wait for a task, meanwhile
-// stay, and so does what belongs to them and to later ones.
+// dropOld deletes rows of all scopes that begin before a time, and counts them, or the superseded charges in them. Windows that
+// came to be due, or to wait for a task, meanwhile stay, and so does what belongs to them and to later ones.
 func (s *Store) dropOld(ctx context.Context, table string, before time.Time) (dropped int64, err error) {
 	var scopes []int64
 	err = s.view(ctx, func(t *tx) error {
@@ -282,16 +312,38 @@ func (s *Store) dropOld(ctx context.Context, table string, before time.Time) (dr
 			}
 		}
 		var last timestamp
-		more, err = t.get(ctx, &last, "SELECT begins_at FROM "+table+" WHERE scope = ? AND begins_at < ? ORDER BY begins_at LIMIT 1 OFFSET ?", scope, at(until), dropRows)
+		rows := dropRows
+		if table == "superseded" {
+			rows = dropSets
+		}
+		more, err = t.get(ctx, &last, "SELECT begins_at FROM "+table+" WHERE scope = ? AND begins_at < ? ORDER BY begins_at LIMIT 1 OFFSET ?", scope, at(until), rows)
 		if err != nil {
 			return 0, false, err
 		}
 		if more {
 			until = last.Add(time.Second) // with all rows of this window
 		}
-		n, err = t.exec(ctx, "DELETE FROM "+table+" WHERE scope = ? AND begins_at < ?"+where, scope, at(until))
+		deleteOld := "DELETE FROM " + table + " WHERE scope = ? AND begins_at < ?" + where
+		if table == "superseded" {
+			var points []int64
+			err = t.list(ctx, &points, deleteOld+" RETURNING points", scope, at(until))
+			for _, p := range points {
+				n += p
+			}
+			return n, more && n > 0, err
+		}
+		n, err = t.exec(ctx, deleteOld, scope, at(until))
 		return n, more && n > 0, err
 	})
+}
+
+// dropPushes forgets requests all of whose points begin before a time.
+func (s *Store) dropPushes(ctx context.Context, before time.Time) error {
+	_, err := s.dropAll(ctx, []int64{0}, func(t *tx, _ int64) (n int64, more bool, err error) {
+		n, err = t.exec(ctx, "DELETE FROM pushes WHERE id IN (SELECT id FROM pushes WHERE COALESCE(last_at, at) < ? ORDER BY id LIMIT ?)", at(before), dropRows)
+		return n, n > 0, err
+	})
+	return err
 }
 
 // dropOldCharges deletes charges from before a time: on PostgreSQL by partitions.
@@ -441,10 +493,11 @@ func (s *Store) viewCharges(ctx context.Context, fn func(t *tx) error) error {
 	})
 }
 
-// dropDays deletes rows of a table whose key begins with a day or month, and the scope, from before one.
-func (s *Store) dropDays(ctx context.Context, table, column string, before any) (int64, error) {
+// dropDays deletes rows of a table whose key begins with a day or month, and then other columns, from before one.
+func (s *Store) dropDays(ctx context.Context, table, column, others string, before any) (int64, error) {
 	return s.dropAll(ctx, []int64{0}, func(t *tx, _ int64) (n int64, more bool, err error) {
-		n, err = t.exec(ctx, "DELETE FROM "+table+" WHERE ("+column+", scope) <= (SELECT "+column+", scope FROM "+table+" WHERE "+column+" < ? ORDER BY "+column+", scope LIMIT 1 OFFSET ?)",
+		key := column + ", " + others
+		n, err = t.exec(ctx, "DELETE FROM "+table+" WHERE ("+key+") <= (SELECT "+key+" FROM "+table+" WHERE "+column+" < ? ORDER BY "+key+" LIMIT 1 OFFSET ?)",
 			before, dropSums)
 		if err != nil || n > 0 {
 			return n, true, err
@@ -484,7 +537,7 @@ func (s *Store) dropRollups(ctx context.Context, before time.Time, zone *time.Lo
 	d := newDeltas()
 	for _, l := range []*level{&d.days, &d.months} {
 		for _, table := range []string{l.sumTable, l.packTable} {
-			n, err := s.dropDays(ctx, table, l.column, civilDay(before, zone).String())
+			n, err := s.dropDays(ctx, table, l.column, "scope", civilDay(before, zone).String())
 			if err != nil {
 				return err
 			}
@@ -529,7 +582,7 @@ func (s *Store) dropSeriesOf(ctx context.Context, scope *metering.Scope, done *m
 	if err != nil || len(dead) == 0 {
 		return err
 	}
-	token, err := s.Token(ctx)
+	token, err := s.LeaseToken(ctx)
 	if err != nil {
 		return err
 	}

@@ -582,7 +582,7 @@ const rebuildLease = time.Minute
 // rebuildScope replaces a scope's roll-ups. They are computed before the transactions that write them, which the scope's
 // lease makes safe and which keeps them short.
 func (s *Store) rebuildScope(ctx context.Context, scope *metering.Scope, zone *time.Location) (err error) {
-	token, err := s.Token(ctx)
+	token, err := s.LeaseToken(ctx)
 	if err != nil {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/jmoiron/sqlx"
 
+	"ratebook/fault"
 	"ratebook/metering"
 	"ratebook/rollup"
 )
@@ -82,6 +83,33 @@ func (s *Store) seriesRefs(ctx context.Context, t *tx, usage []metering.Usage, p
 		found[i] = fresh[prints[i]]
 	}
 	return found, fresh, added, nil
+}
+
+// storedRefs returns where the series of what a batch's windows are charged are stored, before being their fingerprints. refs and
+// prints are those of its usage, most of which are the same series.
+func (s *Store) storedRefs(ctx context.Context, t *tx, b *metering.Batch, refs []seriesRef, prints, before []metering.Fingerprint) ([]seriesRef, error) {
+	known := make(map[metering.Fingerprint]seriesRef, len(refs))
+	for i, ref := range refs {
+		known[prints[i]] = ref
+	}
+	var unknown []int
+	for i, print := range before {
+		if _, ok := known[print]; !ok {
+			unknown = append(unknown, i)
+		}
+	}
+	if err := t.findSeries(ctx, known, b.Before, before, unknown, false); err != nil {
+		return nil, err
+	}
+	found := make([]seriesRef, len(before))
+	for i, print := range before {
+		ref, ok := known[print]
+		if !ok {
+			return nil, fault.New(fault.Internal, "a series of scope %d, metric %s is charged, and is not stored", b.Before[i].Scope.Ref, b.Before[i].Metric.Name)
+		}
+		found[i] = ref
+	}
+	return found, nil
 }
 
 // seriesOwner is what slots are counted for.
@@ -187,7 +215,7 @@ func (t *tx) addSeries(ctx context.Context, fresh map[metering.Fingerprint]serie
 		u := &usage[i]
 		ref := seriesRef{id: ids[k], slot: fresh[prints[i]].slot}
 		fresh[prints[i]] = ref
-		all[k] = newSeries{ref.id, u.Scope.Ref, u.Metric.Ref, ref.slot, u.Metric.Unit, attributesJSON(u.Groupby), attributesJSON(u.Metadata), prints[i][:]}
+		all[k] = newSeries{ref.id, u.Scope.Ref, u.Metric.Ref, ref.slot, u.Metric.Unit, attributesJSON(u.Groupby, u.Literals), attributesJSON(u.Metadata, u.Literals), prints[i][:]}
 	}
 	return t.d.loadSeries(ctx, t, all)
 }
@@ -234,22 +262,37 @@ func keys[K comparable, V any](m map[K]V) []K {
 	return list
 }
 
-// attributesJSON writes attributes as a JSON object, in their order.
-func attributesJSON(as metering.Attributes) string {
-	b := []byte{'{'}
+// attributesJSON writes attributes as a JSON object, in their order; the values of those with the names in literals are JSON
+// already.
+func attributesJSON(as metering.Attributes, literals []string) string {
+	return string(append(appendAttributes([]byte{'{'}, as, literals), '}'))
+}
+
+// appendAttributes appends the members of such an object.
+func appendAttributes(b []byte, as metering.Attributes, literals []string) []byte {
 	for i, a := range as {
 		if i > 0 {
 			b = append(b, ',')
 		}
-		b = append(append(appendJSON(b, a.Name), ':'), appendJSON(nil, a.Value)...)
+		b = append(appendJSON(b, a.Name), ':')
+		if literals != nil && slices.Contains(literals, a.Name) {
+			b = append(b, a.Value...)
+		} else {
+			b = appendJSON(b, a.Value)
+		}
 	}
-	return string(append(b, '}'))
+	return b
 }
 
 func appendJSON(b []byte, s string) []byte {
-	text, err := json.Marshal(s)
-	if err != nil {
-		panic(err) // strings always marshal
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
+			text, err := json.Marshal(s)
+			if err != nil {
+				panic(err) // strings always marshal
+			}
+			return append(b, text...)
+		}
 	}
-	return append(b, text...)
+	return append(append(append(b, '"'), s...), '"')
 }

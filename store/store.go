@@ -8,6 +8,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -16,6 +17,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jmoiron/sqlx"
@@ -38,14 +40,22 @@ type Store struct {
 	file       os.FileInfo // as it was opened
 
 	writing sync.Mutex // SQLite takes one writer; queueing here is fairer than its busy handler
-	noticed noticed    // sums of findings, as they were asked for
 
-	mu         sync.Mutex
-	settings   *metering.Settings                 // as first read: they don't change while a worker or a report runs
-	series     map[metering.Fingerprint]seriesRef // of series known to be stored
-	labels     bySeries[*labels]                  // of series, for reports
-	labelled   int                                // how many these are
-	sourceRefs map[sourceVersion]int64
+	windowSums windowCache
+
+	mu          sync.Mutex
+	settings    *metering.Settings                 // as first read: they don't change while a worker or a report runs
+	series      map[metering.Fingerprint]seriesRef // of series known to be stored
+	labels      bySeries[*labels]                  // of series, for reports
+	labelled    int                                // how many these are
+	frameCounts frameCounts
+	sourceRefs  map[sourceVersion]int64
+
+	editing   sync.Mutex                 // of edits of the rules one at a time
+	lastRules atomic.Pointer[knownRules] // the latest that are known
+
+	background sync.WaitGroup // of what goes on after the call that began it
+	tokenUses  sync.Map       // ids of tokens whose use is being noted
 
 	seriesDeleted string // the setting of that name when series and labels were last found to hold
 }
@@ -59,24 +69,21 @@ func Open(ctx context.Context, databaseURL string, create bool, log *slog.Logger
 		d   *dialect
 		err error
 	)
+	s := &Store{log: log, migrations: migrations.FS, series: map[metering.Fingerprint]seriesRef{}, sourceRefs: map[sourceVersion]int64{}}
 	switch scheme {
 	case "sqlite":
 		d = &sqliteDialect
 		db, err = openSQLite(databaseURL, create)
 	case "postgres", "postgresql":
 		d = &postgresDialect
-		db, err = openPostgres(databaseURL)
+		db, err = openPostgres(databaseURL, func() { s.forgetAll() })
 	default:
 		return nil, fault.New(fault.Invalid, "unknown database URL %q; use sqlite:///path or postgres://user@host/name", redact(databaseURL))
 	}
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{
-		db: sqlx.NewDb(db, d.name), d: d, log: log, migrations: migrations.FS,
-		series:     map[metering.Fingerprint]seriesRef{},
-		sourceRefs: map[sourceVersion]int64{},
-	}
+	s.db, s.d = sqlx.NewDb(db, d.name), d
 	if err := db.PingContext(ctx); err != nil {
 		db.Close()
 		if d == &sqliteDialect {
@@ -91,7 +98,9 @@ func Open(ctx context.Context, databaseURL string, create bool, log *slog.Logger
 	return s, nil
 }
 
-func openPostgres(databaseURL string) (*sql.DB, error) {
+// openPostgres opens a database on PostgreSQL. restarted is called before the first use of a server that is not the one that was
+// used before, or was started again.
+func openPostgres(databaseURL string, restarted func()) (*sql.DB, error) {
 	u, err := url.Parse(databaseURL)
 	if err != nil || u.Opaque != "" { // the cause would show the password
 		return nil, fault.New(fault.Invalid, "the database URL can't be read; use postgres://user:password@host/name")
@@ -118,11 +127,67 @@ func openPostgres(databaseURL string) (*sql.DB, error) {
 	if err != nil {
 		return nil, fault.New(fault.Invalid, "the database URL %s can't be read: %v", redact(databaseURL), err)
 	}
-	db := sql.OpenDB(c)
+	db := sql.OpenDB(&connector{Connector: c, restarted: restarted})
 	db.SetMaxOpenConns(16)
 	db.SetMaxIdleConns(8)
 	db.SetConnMaxIdleTime(5 * time.Minute)
 	return db, nil
+}
+
+// connector notices when a server was started again, or another one took its place: what it had acknowledged a moment before may
+// be gone then, with synchronous_commit off or after a failover.
+type connector struct {
+	driver.Connector
+	restarted func()
+
+	mu      sync.Mutex
+	started string // when the server was
+}
+
+// Connect opens a connection.
+func (c *connector) Connect(ctx context.Context) (driver.Conn, error) {
+	conn, err := c.Connector.Connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	started, err := serverStart(ctx, conn)
+	if err != nil {
+		_ = conn.Close() // what is wrong with it has been said
+		return nil, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.started != "" && c.started != started {
+		c.restarted()
+	}
+	c.started = started
+	return conn, nil
+}
+
+// serverStart returns since when the server runs.
+func serverStart(ctx context.Context, conn driver.Conn) (string, error) {
+	rows, err := conn.(driver.QueryerContext).QueryContext(ctx, "SELECT pg_postmaster_start_time()::text", nil)
+	if err != nil {
+		return "", err
+	}
+	value := make([]driver.Value, 1)
+	err = rows.Next(value)
+	if e := rows.Close(); err == nil {
+		err = e
+	}
+	return fmt.Sprintf("%s", value[0]), err
+}
+
+// forgetAll forgets what is remembered of what the database holds.
+func (s *Store) forgetAll() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	clear(s.series)
+	clear(s.sourceRefs)
+	s.labels, s.labelled = bySeries[*labels]{}, 0
+	s.frameCounts = frameCounts{}
+	s.lastRules.Store(nil)
+	s.windowSums.clear()
 }
 
 // redact returns the URL without its passwords; nothing of what does not look like one.
@@ -142,7 +207,10 @@ func redact(databaseURL string) string {
 }
 
 // Close closes the database.
-func (s *Store) Close() error { return s.db.Close() }
+func (s *Store) Close() error {
+	s.background.Wait()
+	return s.db.Close()
+}
 
 // Ping says whether the database answers; a SQLite file must still be the one that was opened.
 func (s *Store) Ping(ctx context.Context) error {
@@ -179,7 +247,12 @@ func (s *Store) update(ctx context.Context, fn func(t *tx) error) error {
 
 // view runs fn in a read-only transaction that sees one state of the database throughout.
 func (s *Store) view(ctx context.Context, fn func(t *tx) error) error {
-	return s.run(ctx, &sql.TxOptions{ReadOnly: true, Isolation: s.d.snapshot}, fn)
+	return s.run(ctx, readOnly(s.d), fn)
+}
+
+// readOnly is how a transaction that sees one state of the database is begun.
+func readOnly(d *dialect) *sql.TxOptions {
+	return &sql.TxOptions{ReadOnly: true, Isolation: d.snapshot}
 }
 
 func (s *Store) run(ctx context.Context, o *sql.TxOptions, fn func(t *tx) error) error {
@@ -188,6 +261,19 @@ func (s *Store) run(ctx context.Context, o *sql.TxOptions, fn func(t *tx) error)
 		return unavailable(err)
 	}
 	defer func() { _ = conn.Close() }() // only back to the pool
+	if err = s.runOn(ctx, conn, o, fn); err != nil && s.d == &postgresDialect && brokenOff(err) {
+		s.forgetAll()
+	}
+	return err
+}
+
+// brokenOff reports whether a server ended a connection, maybe since it went down.
+func brokenOff(err error) bool {
+	return class(err) == "08" || isNetwork(err) || pq.As(err, pqerror.AdminShutdown, pqerror.CrashShutdown, pqerror.CannotConnectNow) != nil
+}
+
+// runOn is run on a connection.
+func (s *Store) runOn(ctx context.Context, conn *sqlx.Conn, o *sql.TxOptions, fn func(t *tx) error) error {
 	// Statements end with ctx, the transaction only below: database/sql would roll it back as soon as ctx ends, between two
 	// blocks of a COPY too, and the server takes no statement in the middle of one.
 	t, err := conn.BeginTxx(context.WithoutCancel(ctx), o)

@@ -79,26 +79,26 @@ func (t *sumText) decimal() money.Decimal {
 	return d
 }
 
-// SQL for many charges a row, as texts: their begins in Unix seconds, series, quantities and prices. Each database has the
-// form that it is quickest with: SQLite makes a text of each column, of the charges of a scope; PostgreSQL one of all
-// charges that begin together, with that begin, each charge being its series, quantity and price.
+// SQL for many charges a row, as texts: their begins in Unix seconds, periods, series, quantities and prices. Each database
+// has the form that it is quickest with: SQLite makes a text of each column, of the charges of a scope; PostgreSQL one of all
+// charges that begin together, with that begin and the longest period, each charge being its series, quantity and price.
 const (
-	chargesTextSQLite   = "string_agg(begins_at, ' '), string_agg(series, ' '), string_agg(qty, ' '), string_agg(price, ' ')"
-	chargesTextPostgres = "CAST(extract(epoch FROM begins_at) AS bigint), string_agg(concat_ws(' ', series, qty, price), ' '), NULL, NULL"
+	chargesTextSQLite   = "string_agg(begins_at, ' '), string_agg(period, ' '), string_agg(series, ' '), string_agg(qty, ' '), string_agg(price, ' ')"
+	chargesTextPostgres = "CAST(extract(epoch FROM begins_at) AS bigint), MAX(period), string_agg(concat_ws(' ', series, qty, price), ' '), NULL, NULL"
 )
 
 // chargeText reads a row of these. The columns must not change meanwhile.
 type chargeText struct {
-	begins, series words
-	qty, price     words // empty if series has them too
-	mixed          bool  // whether it has
+	begins, periods, series words
+	qty, price              words // empty if series has them too
+	mixed                   bool  // whether it has
 
-	begin, id int64 // of the charge: its begin and series
-	err       error
+	begin, period, id int64 // of the charge: its begin, its length or more in seconds, and its series
+	err               error
 }
 
-func newChargeText(begins, series, qty, price []byte) *chargeText {
-	return &chargeText{begins: words{begins}, series: words{series}, qty: words{qty}, price: words{price}, mixed: qty == nil}
+func newChargeText(begins, periods, series, qty, price []byte) *chargeText {
+	return &chargeText{begins: words{begins}, periods: words{periods}, series: words{series}, qty: words{qty}, price: words{price}, mixed: qty == nil}
 }
 
 // words is a text of words, with a space between them.
@@ -120,7 +120,10 @@ func (t *chargeText) next() bool {
 	}
 	ok := true
 	if len(t.begins.rest) > 0 {
+		var isPeriod bool
 		t.begin, ok = integer(t.begins.next())
+		t.period, isPeriod = integer(t.periods.next())
+		ok = ok && isPeriod
 	}
 	if id, isID := integer(t.series.next()); ok && isID {
 		t.id = id

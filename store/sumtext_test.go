@@ -46,7 +46,7 @@ func TestSumText(t *testing.T) {
 func TestChargeText(t *testing.T) {
 	t.Parallel()
 	read := func(columns ...[]byte) (all string, err error) {
-		text := newChargeText(columns[0], columns[1], columns[2], columns[3])
+		text := newChargeText(columns[0], columns[1], columns[2], columns[3], columns[4])
 		for text.next() {
 			if text.id == 9 {
 				text.skip()
@@ -54,27 +54,28 @@ func TestChargeText(t *testing.T) {
 			}
 			var qty, price money.Decimal
 			text.amounts(&qty, &price)
-			all += fmt.Sprintf("%d: %d %s %s; ", text.begin, text.id, qty, price)
+			all += fmt.Sprintf("%d %d: %d %s %s; ", text.begin, text.period, text.id, qty, price)
 		}
 		return all, text.err
 	}
 	b := func(s string) []byte { return []byte(s) }
-	const want = "3600: 7 1.5 -0.25; 3600: 8 2 3; "
-	if got, err := read(b("3600 3600 3600"), b("7 9 8"), b("1.5 x 2"), b("-0.25 x 3")); got != want || err != nil {
+	const want = "3600 60: 7 1.5 -0.25; 3600 60: 8 2 3; "
+	if got, err := read(b("3600 3600 3600"), b("60 60 60"), b("7 9 8"), b("1.5 x 2"), b("-0.25 x 3")); got != want || err != nil {
 		t.Errorf("%s, %v", got, err)
 	}
-	if got, err := read(b("3600"), b("7 1.5 -0.25 9 x x 8 2 3"), nil, nil); got != want || err != nil {
+	if got, err := read(b("3600"), b("60"), b("7 1.5 -0.25 9 x x 8 2 3"), nil, nil); got != want || err != nil {
 		t.Errorf("%s, %v", got, err)
 	}
 	for _, bad := range [][]string{
-		{"x", "7", "1", "1"}, {"1", "x", "1", "1"}, {"1", "7", "", "1"}, {"1", "7", "1", "1,5"}, {"1 1", "7 8", "1 1", "1"}, {"-1", "7", "1", "1"},
+		{"x", "1", "7", "1", "1"}, {"1", "1", "x", "1", "1"}, {"1", "1", "7", "", "1"}, {"1", "1", "7", "1", "1,5"}, {"1 1", "1 1", "7 8", "1 1", "1"},
+		{"-1", "1", "7", "1", "1"}, {"1", "x", "7", "1", "1"},
 	} {
-		if got, err := read(b(bad[0]), b(bad[1]), b(bad[2]), b(bad[3])); err == nil {
+		if got, err := read(b(bad[0]), b(bad[1]), b(bad[2]), b(bad[3]), b(bad[4])); err == nil {
 			t.Errorf("%q: %s", bad, got)
 		}
 	}
 	for _, bad := range []string{"7", "7 1", "7 1 x", "7 1 1 8", " 7 1 1"} {
-		if got, err := read(b("3600"), b(bad), nil, nil); err == nil {
+		if got, err := read(b("3600"), b("60"), b(bad), nil, nil); err == nil {
 			t.Errorf("%q: %s", bad, got)
 		}
 	}

@@ -187,12 +187,13 @@ func (t *tx) nextMarking(ctx context.Context, task *metering.Task) (*marking, er
 }
 
 // mark gives windows to a task and counts them: those that it has done already, too. Where another process was quicker it
-// changes nothing. When a window is to be checked for late usage stays noted: see unmarkSome.
+// changes nothing. It passes over those that an operator has left as they are. When a window is to be checked for late usage stays noted: see unmarkSome.
 func (t *tx) mark(ctx context.Context, id int64, m *marking) error {
 	// attempt: that the window was tried before does not count
 	query, args := in(`UPDATE windows SET task = ?, attempts = 0, attempt = 0, next_attempt = ?, error = NULL
-		WHERE scope IN (?) AND begins_at >= ? AND begins_at < ? AND state IN (2, 5) AND (task IS NULL OR task = 0) AND (redone_by IS NULL OR redone_by <> ?)`,
-		id, at(time.Now()), m.scopes, at(m.from), at(m.to), id)
+		WHERE scope IN (?) AND begins_at >= ? AND begins_at < ? AND state IN (2, 5) AND (task IS NULL OR task = 0)
+			AND (redone_by IS NULL OR redone_by <> ?) AND (left_by IS NULL OR left_by <> ?)`,
+		id, at(time.Now()), m.scopes, at(m.from), at(m.to), id, id)
 	if _, err := t.exec(ctx, query, args...); err != nil {
 		return err
 	}

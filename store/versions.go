@@ -2,6 +2,8 @@ package store
 
 import (
 	"context"
+	"slices"
+	"strings"
 	"time"
 
 	"ratebook/fault"
@@ -33,14 +35,9 @@ func (s *Store) Versions(ctx context.Context) (config, rules int64, err error) {
 // nextVersion makes the version after base. If base isn't the latest any more, somebody else has changed things since
 // they were read, and nothing may be changed on that ground.
 func (t *tx) nextVersion(ctx context.Context, kind string, base int64, author string) (int64, error) {
-	latest, err := t.version(ctx, kind)
-	if err != nil {
-		return 0, err
-	}
-	if latest == base {
-		_, err = t.exec(ctx, "INSERT INTO versions (kind, version, at, author) VALUES (?, ?, ?, ?)", kind, base+1, at(time.Now()), author)
-	}
-	if isDuplicate(err) || latest != base {
+	n, err := t.exec(ctx, "INSERT INTO versions (kind, version, at, author) SELECT CAST(? AS text), CAST(? AS bigint), "+t.d.bindTime+
+		", CAST(? AS text) WHERE (SELECT COALESCE(MAX(version), 0) FROM versions WHERE kind = ?) = ?", kind, base+1, at(time.Now()), author, kind, base)
+	if isDuplicate(err) || err == nil && n == 0 {
 		return 0, fault.New(fault.Conflict, "the %s were changed by somebody else meanwhile; look at them and try again", kind)
 	}
 	return base + 1, err
@@ -61,18 +58,23 @@ type entry struct{ key, values []any }
 
 // supersede ends rows as of a version, and begins others.
 func (t *tx) supersede(ctx context.Context, v versioned, version int64, ended, begun []entry) error {
-	where := ""
-	for _, k := range v.key {
-		where += " AND " + k + " = ?"
-	}
-	for _, e := range ended {
-		args := append([]any{version}, e.key...)
-		n, err := t.exec(ctx, "UPDATE "+v.table+" SET until_version = ? WHERE until_version IS NULL"+where, args...)
+	const most = 200 // things a statement
+	row := "(" + strings.Join(v.key, " = ? AND ") + " = ?)"
+	for part := range slices.Chunk(ended, most) {
+		args := []any{version}
+		for _, e := range part {
+			args = append(args, e.key...)
+		}
+		where := row + strings.Repeat(" OR "+row, len(part)-1)
+		if len(v.key) == 1 {
+			where = v.key[0] + " IN (?" + strings.Repeat(", ?", len(part)-1) + ")"
+		}
+		n, err := t.exec(ctx, "UPDATE "+v.table+" SET until_version = ? WHERE until_version IS NULL AND ("+where+")", args...)
 		if err != nil {
 			return err
 		}
-		if n != 1 {
-			return fault.New(fault.Internal, "%s: %d rows for %v instead of one", v.table, n, e.key)
+		if n != int64(len(part)) {
+			return fault.New(fault.Internal, "%s: %d rows instead of %d ended with version %d", v.table, n, len(part), version)
 		}
 	}
 	if len(begun) == 0 {

@@ -204,8 +204,8 @@ func (t *tx) planScopes(ctx context.Context, ids []int64, length time.Duration, 
 	return n, err
 }
 
-// Token returns a new lease token. Tokens grow, whatever clocks do, so that they also order attempts.
-func (s *Store) Token(ctx context.Context) (token int64, err error) {
+// LeaseToken returns a new lease token. Tokens grow, whatever clocks do, so that they also order attempts.
+func (s *Store) LeaseToken(ctx context.Context) (token int64, err error) {
 	err = s.update(ctx, func(t *tx) (err error) {
 		token, err = t.token(ctx)
 		return err
@@ -248,9 +248,9 @@ func (t *tx) running(ctx context.Context, r *metering.LeaseRequest) (ids []int64
 	kinds := ""
 	switch {
 	case r.Rerates:
-		kinds = " AND kind = 're-rate'"
+		kinds = " AND kind IN ('re-rate', 'reset')"
 	case r.Collects:
-		kinds = " AND kind <> 're-rate'"
+		kinds = " AND kind NOT IN ('re-rate', 'reset')"
 	}
 	err = t.list(ctx, &ids, "SELECT id FROM tasks WHERE state = 'running' AND state IN ('previewing', 'previewed', 'running')"+kinds+" ORDER BY id")
 	if r.Rerates {
@@ -388,7 +388,11 @@ func (t *tx) runs(ctx context.Context, token int64, ids []int64, again bool, ope
 	for i := range scopes {
 		byRef[scopes[i].ID] = &metering.Lease{Token: token, Scope: scopes[i].scope()}
 	}
-	args = slices.Concat(openArgs, openArgs, []any{ids}, openArgs)
+	most := metering.MaxLeaseWindows
+	if again {
+		most = max(most, metering.MaxRerateWindows/len(ids))
+	}
+	args = slices.Concat(openArgs, openArgs, []any{ids}, []any{most}, openArgs)
 	first := "FROM windows w WHERE w.scope = s.id AND " + open + " ORDER BY w.begins_at LIMIT 1"
 	query, args = in(`WITH f AS MATERIALIZED (
 			SELECT s.id AS scope, (SELECT w.begins_at `+first+`) AS first, (SELECT w.period `+first+`) AS length FROM scopes s WHERE s.id IN (?)
@@ -396,7 +400,7 @@ func (t *tx) runs(ctx context.Context, token int64, ids []int64, again bool, ope
 		SELECT w.scope, w.begins_at, w.period, w.attempts, w.error IS NOT NULL AS failing, COALESCE(w.task, 0) AS task,
 			COALESCE(w.config_version, 0) AS config, COALESCE(w.rules_version, 0) AS rules, w.absence_accepted AS accepted,
 			COALESCE((SELECT p.points FROM windows p WHERE p.scope = f.scope AND p.begins_at < f.first ORDER BY p.begins_at DESC LIMIT 1), 0) AS before
-		FROM f JOIN windows w ON w.scope = f.scope AND w.begins_at >= f.first AND w.begins_at < `+t.d.laterBy("f.first", "24 * f.length")+`
+		FROM f JOIN windows w ON w.scope = f.scope AND w.begins_at >= f.first AND w.begins_at < `+t.d.laterBy("f.first", "? * f.length")+`
 		WHERE `+open+` ORDER BY w.scope, w.begins_at`, args...)
 	tasks := map[int64]*metering.Task{}
 	err := t.each(ctx, func(rows *sqlx.Rows) error {
@@ -419,7 +423,7 @@ func (t *tx) runs(ctx context.Context, token int64, ids []int64, again bool, ope
 				l.Task, l.Config, l.Rules = tasks[w.Task], w.Config, w.Rules
 			}
 		}
-		if l.Run.Count < metering.MaxLeaseWindows && l.Run.Length == length && l.Run.Range().End.Equal(w.BeginsAt.Time) && l.Accepted == w.Accepted &&
+		if l.Run.Count < most && l.Run.Length == length && l.Run.Range().End.Equal(w.BeginsAt.Time) && l.Accepted == w.Accepted &&
 			(!again || l.Task.ID == w.Task && l.Config == w.Config && l.Rules == w.Rules) {
 			l.Run.Count++
 		}
@@ -433,8 +437,11 @@ func (t *tx) runs(ctx context.Context, token int64, ids []int64, again bool, ope
 	}
 	leases := make([]metering.Lease, 0, len(ids))
 	for _, id := range ids {
-		if byRef[id].Run.Count > 0 {
-			leases = append(leases, *byRef[id])
+		if l := byRef[id]; l.Run.Count > 0 {
+			if l.Task == nil || l.Task.Kind != metering.Rerate {
+				l.Run.Count = min(l.Run.Count, metering.MaxLeaseWindows)
+			}
+			leases = append(leases, *l)
 			continue
 		}
 		// another worker did its windows just before we took the scope
@@ -625,10 +632,16 @@ func (s *Store) ScopeStates(ctx context.Context) (states []metering.ScopeState, 
 		Due, Failed int
 		Error       string
 		NextAttempt timestamp `db:"next_attempt"`
+		Fetcher     string
+		Toggled     timestamp
+		ResetTo     timestamp `db:"reset_to"`
+		Resetting   bool
 	}
 	err = s.view(ctx, func(t *tx) error {
 		return t.list(ctx, &rows, `SELECT w.first, COALESCE(w.due, 0) AS due, COALESCE(w.failed, 0) AS failed, COALESCE(f.error, '') AS error, f.next_attempt,
-				s.planned_to, `+scopeColumns+`
+				s.planned_to, s.fetcher, COALESCE(s.toggled_at, s.found_at) AS toggled, s.reset_to, s.reset_to IS NOT NULL AND EXISTS (
+					SELECT 1 FROM task_scopes ts JOIN tasks t ON t.id = ts.task
+					WHERE ts.scope = s.id AND t.`+unfinished+` AND t.kind = 'reset') AS resetting, `+scopeColumns+`
 			LEFT JOIN (
 				SELECT scope, MIN(begins_at) AS first, SUM(CASE state WHEN 0 THEN 1 ELSE 0 END) AS due, SUM(CASE state WHEN 3 THEN 1 ELSE 0 END) AS failed,
 					MIN(CASE state WHEN 3 THEN begins_at END) AS first_failed
@@ -642,6 +655,7 @@ func (s *Store) ScopeStates(ctx context.Context) (states []metering.ScopeState, 
 		state := metering.ScopeState{
 			Scope: r.scope(), ProcessedTo: r.First.Time, PlannedTo: r.PlannedTo.Time, Due: r.Due, Failed: r.Failed,
 			Error: r.Error, NextAttempt: r.NextAttempt.Time,
+			Fetcher: r.Fetcher, Toggled: r.Toggled.Time, ResetTo: r.ResetTo.Time, Resetting: r.Resetting,
 		}
 		if r.First.IsZero() {
 			state.ProcessedTo = state.PlannedTo

@@ -29,18 +29,21 @@ type changePart struct {
 	kept  bool // they are left as they are, and no task's any more
 }
 
+// failedAgain is SQL for windows that are done or empty, and that a task or a late re-check has failed to do again.
+const failedAgain = "task IS NOT NULL AND error IS NOT NULL"
+
 // RetryWindows lets failed windows be tried again at once, whatever their backoff, and returns how many these are.
 func (s *Store) RetryWindows(ctx context.Context, sel metering.WindowSelection, actor string) (int64, error) {
 	now := at(time.Now())
 	return s.change(ctx, sel, actor, change{action: "retry", past: "has failed", parts: []changePart{
 		{where: "state IN (0, 3) AND state = 3", set: "next_attempt = ?", args: []any{now}},
-		{where: "task IS NOT NULL AND error IS NOT NULL", set: "next_attempt = ?", args: []any{now}},
+		{where: failedAgain, set: "next_attempt = ?", args: []any{now}},
 	}})
 }
 
 // WaiveWindows says that due and failed windows won't be collected, and why. Windows that are done or empty and that a task or a
-// late re-check has failed to do again are left as they are: they keep their charges, and nothing waits for them any more. It
-// returns how many these all are.
+// late re-check has failed to do again are left as they are: they keep their charges, nothing waits for them any more, and the task
+// passes them over, also when it is cancelled and resumed. It returns how many these all are.
 func (s *Store) WaiveWindows(ctx context.Context, sel metering.WindowSelection, reason, actor string) (int64, error) {
 	reason, err := checkReason(reason)
 	if err != nil {
@@ -48,7 +51,7 @@ func (s *Store) WaiveWindows(ctx context.Context, sel metering.WindowSelection, 
 	}
 	return s.change(ctx, sel, actor, change{action: "waive", reason: reason, past: "is due or has failed", parts: []changePart{
 		{where: "state IN (0, 3)", set: "state = 4, waived_by = ?, waived_for = ?", args: []any{actor, reason}},
-		{where: "task IS NOT NULL AND error IS NOT NULL", set: "task = NULL, recheck_at = NULL, error = NULL", kept: true},
+		{where: failedAgain, set: "left_by = task, task = NULL, recheck_at = NULL, error = NULL", kept: true},
 	}})
 }
 
@@ -75,13 +78,10 @@ func (s *Store) AcceptAbsence(ctx context.Context, sel metering.WindowSelection,
 }
 
 func checkReason(reason string) (string, error) {
-	reason = strings.TrimSpace(reason)
-	if reason == "" {
-		e := fault.New(fault.Invalid, "a reason is needed; it is kept with the windows")
-		e.Fields = []fault.Field{{Name: "reason", Message: "say why"}}
-		return "", e
+	if problem := metering.CheckReason(reason, "the windows"); problem != "" {
+		return "", &fault.Error{Kind: fault.Invalid, Message: "nothing was changed", Fields: []fault.Field{{Name: "reason", Message: problem}}}
 	}
-	return reason, nil
+	return strings.TrimSpace(reason), nil
 }
 
 // changeWindows is how many windows are changed in one transaction, to keep it short.

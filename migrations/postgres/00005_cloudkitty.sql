@@ -2,7 +2,7 @@
 
 -- +goose Up
 -- A request that pushed data points. idempotency is the key that makes its repeat harmless, digest of the request's content;
--- rules_version priced it, NULL: the prices came with it.
+-- rules_version priced it, NULL: the prices came with it. first_at and last_at are the begins of its first and last points.
 CREATE TABLE pushes (
     id            bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     at            timestamptz NOT NULL,
@@ -13,8 +13,19 @@ CREATE TABLE pushes (
     points        int NOT NULL,
     amount        numeric NOT NULL,
     rules_version bigint,
+    first_at      timestamptz,
+    last_at       timestamptz,
     UNIQUE (author, idempotency)
 );
+
+-- The ledger of pushed points: how many a scope has of an interval.
+CREATE TABLE pushed_frames (
+    scope     int NOT NULL,
+    begins_at timestamptz NOT NULL,
+    period    int NOT NULL,
+    points    int NOT NULL,
+    PRIMARY KEY (scope, begins_at, period)
+) WITH (fillfactor = 80);
 
 -- The request that pushed a charge; NULL: it was collected, and its window says the rest. Pushed charges are of scopes of
 -- the source "push", which has no windows.
@@ -55,8 +66,24 @@ CREATE TABLE token_scopes (
     PRIMARY KEY (token, scope)
 );
 
+-- Whether a rule has priced anything in windows.
+CREATE INDEX windows_rules ON windows (scope, rules_version) WHERE rules_version IS NOT NULL;
+
+-- What clients say of CloudKitty's collectors, and may ask for again. Nothing depends on it.
+CREATE TABLE collector_mappings (
+    service   text PRIMARY KEY,
+    collector text NOT NULL
+);
+CREATE TABLE collector_states (
+    name    text PRIMARY KEY,
+    enabled boolean NOT NULL
+);
+
 -- +goose Down
+DROP INDEX windows_rules;
+DROP TABLE collector_states;
+DROP TABLE collector_mappings;
 DROP TABLE token_scopes, tokens, scripts;
 ALTER TABLE scopes DROP reset_to, DROP toggled_at;
 ALTER TABLE charges DROP push;
-DROP TABLE pushes;
+DROP TABLE pushed_frames, pushes;

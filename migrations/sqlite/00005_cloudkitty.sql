@@ -2,7 +2,7 @@
 
 -- +goose Up
 -- A request that pushed data points. idempotency is the key that makes its repeat harmless, digest of the request's content;
--- rules_version priced it, NULL: the prices came with it.
+-- rules_version priced it, NULL: the prices came with it. first_at and last_at are the begins of its first and last points.
 CREATE TABLE pushes (
     id            integer PRIMARY KEY,
     at            timestamp NOT NULL,
@@ -13,8 +13,19 @@ CREATE TABLE pushes (
     points        integer NOT NULL,
     amount        text NOT NULL,
     rules_version integer,
+    first_at      timestamp,
+    last_at       timestamp,
     UNIQUE (author, idempotency)
 );
+
+-- The ledger of pushed points: how many a scope has of an interval.
+CREATE TABLE pushed_frames (
+    scope     integer NOT NULL,
+    begins_at timestamp NOT NULL,
+    period    integer NOT NULL,
+    points    integer NOT NULL,
+    PRIMARY KEY (scope, begins_at, period)
+) WITHOUT ROWID;
 
 -- The request that pushed a charge; NULL: it was collected, and its window says the rest. Pushed charges are of scopes of
 -- the source "push", which has no windows.
@@ -56,11 +67,28 @@ CREATE TABLE token_scopes (
     PRIMARY KEY (token, scope)
 ) WITHOUT ROWID;
 
+-- Whether a rule has priced anything in windows.
+CREATE INDEX windows_rules ON windows (scope, rules_version) WHERE rules_version IS NOT NULL;
+
+-- What clients say of CloudKitty's collectors, and may ask for again. Nothing depends on it.
+CREATE TABLE collector_mappings (
+    service   text PRIMARY KEY NOT NULL,
+    collector text NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE collector_states (
+    name    text PRIMARY KEY NOT NULL,
+    enabled boolean NOT NULL
+) WITHOUT ROWID;
+
 -- +goose Down
+DROP INDEX windows_rules;
+DROP TABLE collector_states;
+DROP TABLE collector_mappings;
 DROP TABLE token_scopes;
 DROP TABLE tokens;
 DROP TABLE scripts;
 ALTER TABLE scopes DROP COLUMN reset_to;
 ALTER TABLE scopes DROP COLUMN toggled_at;
 ALTER TABLE charges DROP COLUMN push;
+DROP TABLE pushed_frames;
 DROP TABLE pushes;

@@ -62,6 +62,28 @@
 	document.addEventListener("htmx:afterSettle", maps);
 	maps();
 
+	// An editor has the numbers of its lines beside it. Editing unmarks the line that was wrong.
+	for (const editor of document.querySelectorAll(".editor")) {
+		const text = $("textarea", editor), gutter = document.createElement("div");
+		gutter.className = "editor-lines";
+		gutter.setAttribute("aria-hidden", "true");
+		const follow = () => { gutter.scrollTop = text.scrollTop; };
+		const number = (wrong) => {
+			const lines = text.value.split("\n").length;
+			const had = gutter.childElementCount;
+			for (let n = had; n < lines; n++) gutter.append(Object.assign(document.createElement("div"), { textContent: n + 1 }));
+			for (let n = had; n > lines; n--) gutter.lastElementChild.remove();
+			[...gutter.children].forEach((line, i) => line.classList.toggle("wrong", i + 1 === wrong));
+			gutter.style.height = text.offsetHeight + "px";
+			follow();
+		};
+		editor.prepend(gutter);
+		text.addEventListener("input", () => number());
+		text.addEventListener("scroll", follow);
+		number(+editor.dataset.wrong);
+		if (+editor.dataset.wrong) text.scrollTop = Math.max(0, (+editor.dataset.wrong - 5) * 18);
+	}
+
 	// A menu closes when one clicks beside it.
 	document.addEventListener("click", (e) => {
 		for (const menu of document.querySelectorAll("details.menu[open]")) if (!menu.contains(e.target)) menu.open = false;

@@ -318,6 +318,36 @@ var againTests = []test{
 		e.equal("tasks", e.count("SELECT count(*) FROM tasks"), 1)
 		e.equal("done by the earlier one", e.count("SELECT count(*) FROM windows WHERE redone_by = 1 AND task IS NULL"), 2)
 	}},
+	{"again/charges that the ledger does not know", func(e *env) {
+		first := time.Now().UTC().Truncate(hour).Add(-8 * hour)
+		e.world(store.Wanted{}, "cpu")
+		e.scopes(first, "a")
+		e.plan(first.Add(2 * hour))
+		b := e.batch(e.lease(metering.LeaseRequest{}))
+		e.fill(b, b.Scopes[0], "cpu", attrs("id", "1"), "1@1", "2@2")
+		e.commit(b)
+		e.free(b)
+		e.exec("UPDATE windows SET task = 0")
+		c := e.batch(e.lease(metering.LeaseRequest{Again: true}))
+		a := c.Scopes[0]
+		e.fill(c, a, "cpu", attrs("id", "1"), "1@1", "2@3")
+		before, err := e.s.Charges(e.ctx, c.Scopes, c.Run)
+		e.must(err)
+		before[0].Scope = a
+		c.Before = before
+		c.Before[0].Samples = c.Before[0].Samples[:1]
+		state := e.state()
+		e.refused(e.s.Commit(e.ctx, c), fault.Internal, "has 0 charges, and 1 in the ledger")
+		e.equal("after a batch that was read badly", e.state(), state)
+		if before, err = e.s.Charges(e.ctx, c.Scopes, c.Run); err != nil {
+			e.Fatal(err)
+		}
+		before[0].Scope = a
+		c.Before = before
+		e.commit(c)
+		e.equal("superseded", e.rows("SELECT CAST(qty AS text), CAST(price AS text) FROM superseded_charges"), []string{"2|2"})
+		e.sound()
+	}},
 	{"again/re-checks that tasks are in the way of", func(e *env) {
 		first := time.Now().UTC().Truncate(hour).Add(-8 * hour)
 		e.world(store.Wanted{}, "cpu")
@@ -471,6 +501,8 @@ var againTests = []test{
 		e.refused(err, fault.Invalid, "reason")
 		_, err = e.s.AcceptAbsence(e.ctx, sel(0, 10, a.Ref), "", "ada")
 		e.refused(err, fault.Invalid, "reason")
+		_, err = e.s.AcceptAbsence(e.ctx, sel(0, 10, a.Ref), strings.Repeat("é", metering.MaxReason+1), "ada")
+		e.refused(err, fault.Invalid, "reason")
 		_, err = e.s.UnwaiveWindows(e.ctx, sel(0, 10), "ada")
 		e.refused(err, fault.NotFound, "is waived")
 		e.equal("states", states(), "533300")
@@ -540,6 +572,7 @@ var againTests = []test{
 		e.exec("UPDATE windows SET error = 'no answer' WHERE task > 0 AND scope = ? AND begins_at = ?", a.Ref, e.time(begin.Add(2*hour)))
 		e.equal("the task", e.progress(id), "running: 12 windows, 12 left, 5 failing: no answer")
 		charges, before := e.charges(), e.windowsOf(a)
+		e.equal("what can be left", covered(e.s.OpenWindows(e.ctx, metering.WindowSelection{Range: hours(1, 8)})), fmt.Sprintf("%d/0 from 31 23:00:, 3 again, 0 redone\n%d/0 from 31 23:00:, 2 again, 0 redone", a.Ref, scopes[1].Ref))
 		n, err := e.s.WaiveWindows(e.ctx, metering.WindowSelection{Scopes: []int64{a.Ref, scopes[1].Ref}, Range: hours(1, 8)}, "gone for ever", "ada")
 		e.must(err)
 		e.equal("windows", n, 5)
@@ -563,6 +596,11 @@ var againTests = []test{
 		n, err = e.s.WaiveWindows(e.ctx, metering.WindowSelection{Range: hours(0, 1)}, "gone for ever", "ada")
 		e.must(err)
 		e.equal("windows", n, 2)
+		e.must(e.s.CancelTask(e.ctx, id, "ada"))
+		e.advance()
+		e.must(e.s.ResumeTask(e.ctx, id, "ada"))
+		e.advance()
+		e.equal("the task, resumed", e.progress(id), "running: 7 windows, 7 left")
 		for len(e.marked(id)) > 0 {
 			c := e.batch(e.lease(metering.LeaseRequest{Again: true, Scopes: 1}))
 			for _, s := range c.Scopes {

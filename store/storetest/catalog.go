@@ -114,13 +114,12 @@ var catalogTests = []test{
 		e.world(store.Wanted{})
 		fresh, err := e.s.Rules(e.ctx, 0)
 		e.must(err)
-		e.equal("rules of a new database", e.text(fresh),
-			`{"Version":0,"Modules":[{"Name":"hashmap","Enabled":true,"Priority":1},{"Name":"noop","Enabled":true,"Priority":1}],"Groups":null,"Services":null,"Hashmap":null}`)
+		e.equal("rules of a new database", e.text(fresh), e.text(&rating.Rules{Modules: rating.DefaultModules()}))
 		berlin, err := time.LoadLocation("Europe/Berlin")
 		e.must(err)
 		d := money.MustParse
 		one := &rating.Rules{
-			Modules: []rating.Module{{Name: "hashmap", Enabled: true, Priority: 100}, {Name: "noop", Priority: 1}},
+			Modules: rating.DefaultModules(),
 			Groups:  []rating.Group{{ID: "g1", Name: "discount"}, {ID: "g2", Name: "Überschuss <&>"}},
 			Services: []rating.Service{
 				{ID: "s1", Name: "cpu", Fields: []rating.Field{{ID: "f1", Name: "flavor"}, {ID: "f2", Name: "region"}}},
@@ -137,11 +136,16 @@ var catalogTests = []test{
 				},
 				{ID: "r5", Kind: rating.Threshold, Service: "cpu", Field: "region", Level: d("0"), Type: rating.Flat, Cost: d("12345678901234567890.123456789012")},
 			},
+			Scripts: []rating.Script{
+				{ID: "p1", Name: "a", Data: "x = 1\n\t'ü'", Start: time.Date(2026, 11, 1, 1, 0, 0, 0, berlin), Description: "d"},
+				{ID: "p2", Name: "b"},
+			},
 		}
+		one.Modules[0].Priority, one.Modules[1].Enabled = 100, false
 		change := func(from *rating.Rules, fn func(*rating.Rules)) *rating.Rules {
 			next := *from
 			next.Modules, next.Groups, next.Hashmap = slices.Clone(from.Modules), slices.Clone(from.Groups), slices.Clone(from.Hashmap)
-			next.Services = slices.Clone(from.Services)
+			next.Services, next.Scripts = slices.Clone(from.Services), slices.Clone(from.Scripts)
 			for i := range next.Services {
 				next.Services[i].Fields = slices.Clone(next.Services[i].Fields)
 			}
@@ -152,11 +156,13 @@ var catalogTests = []test{
 			r.Hashmap[0].Cost = d("0.2")
 			r.Hashmap[3].End = time.Time{}
 			r.Groups[0].Name, r.Hashmap[1].Group = "rebate", "rebate"
+			r.Scripts[0].Data, r.Scripts[1].End = "x = 2", time.Date(2027, 1, 1, 0, 0, 0, 0, time.UTC)
 			r.Hashmap = append(r.Hashmap, rating.Rule{ID: "r6", Kind: rating.Mapping, Service: "ram", Type: rating.Flat, Cost: d("7")})
 		})
 		same := change(two, func(*rating.Rules) {})
 		gone := change(two, func(r *rating.Rules) {
 			r.Services, r.Hashmap, r.Groups = r.Services[1:2], []rating.Rule{r.Hashmap[5], r.Hashmap[3]}, r.Groups[1:]
+			r.Scripts = r.Scripts[1:]
 			r.Modules[1].Enabled = true
 		})
 		history := []*rating.Rules{one, two, same, gone, change(one, func(*rating.Rules) {})}
@@ -184,6 +190,9 @@ var catalogTests = []test{
 			want := change(r, func(r *rating.Rules) {
 				for i := range r.Hashmap {
 					r.Hashmap[i].Start, r.Hashmap[i].End = r.Hashmap[i].Start.UTC(), r.Hashmap[i].End.UTC()
+				}
+				for i := range r.Scripts {
+					r.Scripts[i].Start = r.Scripts[i].Start.UTC()
 				}
 				slices.SortFunc(r.Hashmap, func(a, b rating.Rule) int { return int(a.ID[1]) - int(b.ID[1]) })
 			})
@@ -220,7 +229,9 @@ var catalogTests = []test{
 		e.must(err)
 		r, err = e.s.Rules(e.ctx, 0)
 		e.must(err)
-		e.equal("modules", r.Modules, []rating.Module{{Name: "hashmap", Priority: 1}, {Name: "noop", Enabled: true, Priority: 1}})
+		modules := rating.DefaultModules()
+		modules[0].Enabled = false
+		e.equal("modules", r.Modules, modules)
 	}},
 	{"rules/two at once", func(e *env) {
 		e.world(store.Wanted{})

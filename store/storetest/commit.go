@@ -167,7 +167,7 @@ var commitTests = []test{
 			e.fill(c, s, "ram", attrs("id", "new"), each(3, "2@2")...)
 		}
 		before := e.state()
-		for _, table := range []string{"findings", "series_month_packs", "superseded_charges", "series"} {
+		for _, table := range []string{"findings", "series_month_packs", "superseded", "series"} {
 			end := e.sabotage(table, "true")
 			if err := e.s.Commit(e.ctx, c); err == nil || !strings.Contains(err.Error(), "sabotage") {
 				e.Fatalf("sabotage of %s: got %v", table, err)
@@ -358,7 +358,7 @@ var commitTests = []test{
 		b.Findings = []metering.Finding{one, two, one, three}
 		e.commit(b)
 		e.equal("findings", e.findings(all, ""), []string{
-			"source_note cpu it's <odd>: 7 points in 2 windows of 1 scopes, 31 22:00 to 01 00:00", "unpriced cpu : 2 points in 1 windows of 1 scopes, 31 22:00 to 31 22:00",
+			"source_note cpu it's <odd>: 7 points in 2 windows of 1 scopes, 31 00:00 to 01 00:00", "unpriced cpu : 2 points in 1 windows of 1 scopes, 31 00:00 to 31 00:00",
 		})
 		e.equal("findings later", e.findings(period.Range{Begin: begin.Add(2 * hour), End: begin.Add(3 * hour)}, ""), []string{
 			"source_note cpu it's <odd>: 3 points in 1 windows of 1 scopes, 01 00:00 to 01 00:00",
@@ -367,7 +367,7 @@ var commitTests = []test{
 		c.Run.Count = 1
 		e.commit(c)
 		e.equal("findings left", e.findings(all, ""), []string{
-			"source_note cpu it's <odd>: 3 points in 1 windows of 1 scopes, 01 00:00 to 01 00:00", "unpriced cpu : 2 points in 1 windows of 1 scopes, 31 22:00 to 31 22:00",
+			"source_note cpu it's <odd>: 3 points in 1 windows of 1 scopes, 01 00:00 to 01 00:00", "unpriced cpu : 2 points in 1 windows of 1 scopes, 31 00:00 to 31 00:00",
 		})
 	}},
 	{"commit/first samples", func(e *env) {

@@ -145,11 +145,11 @@ var coverageTests = []test{
 		e.fill(b, s, "cpu", attrs("id", "1"), "1@2")
 		e.commit(b)
 		e.free(b)
-		e.exec("UPDATE superseded_charges SET task = 7, superseded_at = ?", e.time(at("2026-11-02T00:00:00Z")))
+		e.exec("UPDATE superseded SET task = 7, superseded_at = ?", e.time(at("2026-11-02T00:00:00Z")))
 		b = e.seize(period.Run{Begin: second, Length: hour, Count: 1}, s)
 		e.commit(b)
 		e.free(b)
-		e.exec("UPDATE superseded_charges SET task = NULL, superseded_at = ? WHERE COALESCE(task, 0) <> 7", e.time(at("2026-11-03T00:00:00Z")))
+		e.exec("UPDATE superseded SET task = NULL, superseded_at = ? WHERE COALESCE(task, 0) <> 7", e.time(at("2026-11-03T00:00:00Z")))
 		w = get(second)
 		var sets []string
 		for _, x := range w.Superseded {

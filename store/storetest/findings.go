@@ -26,9 +26,7 @@ var findingTests = []test{
 				at := begin.Add(time.Duration(r.IntN(70)-35) * hour)
 				all := period.Range{Begin: at, End: at.Add(time.Duration(r.IntN(60)) * hour)}
 				kind := append(kinds, "")[r.IntN(4)]
-				for range 2 { // the second time from memory
-					e.equal(fmt.Sprint("findings of ", all, kind), e.findings(all, kind), e.naiveFindings(all, kind))
-				}
+				e.equal(fmt.Sprint("findings of ", all, kind), e.findings(all, kind), e.naiveFindings(all, kind))
 				for _, s := range scopes {
 					e.equal(fmt.Sprint("findings of ", all, " of ", s.ID), e.findingsOf(all, s.Ref), e.naiveFindingsOf(all, s.Ref))
 				}
@@ -50,6 +48,65 @@ var findingTests = []test{
 		none, err := e.s.FindingScopes(e.ctx, period.Range{Begin: begin, End: begin.Add(hour)}, metering.LabelClash, "cpu", "")
 		e.must(err)
 		e.equal("scopes of nothing", len(none), 0)
+	}},
+	{"findings/other values", func(e *env) {
+		const most, scopeCount = 100, 4
+		b := e.committable(2, "a", "b", "c", "d")
+		for i, s := range b.Scopes {
+			for n := range 40 { // of these, half is new with each scope
+				for w := range 2 {
+					b.Findings = append(b.Findings, metering.Finding{
+						Kind: metering.Unpriced, Scope: s, Window: w, Metric: "cpu", Detail: fmt.Sprintf("id = %03d", 20*i+n), Points: 1,
+					})
+				}
+			}
+		}
+		e.commit(b)
+		e.free(b)
+		day := period.Range{Begin: begin, End: begin.Add(hour)}
+		sums := func() (details int, all, other metering.FindingSum) {
+			e.Helper()
+			list, err := e.s.Findings(e.ctx, day, metering.Unpriced)
+			e.must(err)
+			for _, f := range list {
+				all.Points += f.Points
+				if f.Detail == metering.OtherValues {
+					other = f
+				} else {
+					details++
+				}
+			}
+			return details, all, other
+		}
+		details, all, other := sums()
+		e.equal("details apart", details, most)
+		e.equal("points", all.Points, int64(scopeCount*40*2))
+		e.equal("there are no others", other.Points, int64(0))
+
+		more := e.scopes(begin, "e", "f")
+		e.plan(begin.Add(2 * hour))
+		b = e.seize(period.Run{Begin: begin, Length: hour, Count: 2}, more...)
+		for _, s := range b.Scopes {
+			for n := range 10 {
+				b.Findings = append(b.Findings,
+					metering.Finding{Kind: metering.Unpriced, Scope: s, Metric: "cpu", Detail: fmt.Sprintf("id = %03d", 95+n), Points: 1},
+					metering.Finding{Kind: metering.Unpriced, Scope: s, Window: n % 2, Metric: "cpu", Detail: metering.OtherValues, Points: 1})
+			}
+		}
+		e.commit(b)
+		details, all, other = sums()
+		e.equal("details apart with more scopes", details, most)
+		e.equal("points with more scopes", all.Points, int64(scopeCount*40*2+2*20))
+		e.equal("others", fmt.Sprint(other.Points, other.Windows, other.Scopes), fmt.Sprint(2*(5+10), 4, 2))
+		parts, err := e.s.FindingScopes(e.ctx, day, metering.Unpriced, "cpu", metering.OtherValues)
+		e.must(err)
+		e.equal("scopes of the others", fmt.Sprint(len(parts), parts[0].Points, parts[0].Windows), "2 15 2")
+
+		e.free(b)
+		e.commit(e.seize(b.Run, more...)) // once more, with nothing to say
+		details, all, other = sums()
+		e.equal("without them", fmt.Sprint(details, all.Points, other.Points), fmt.Sprint(most, scopeCount*40*2, 0))
+		e.equal("rows of nothing", e.count("SELECT count(*) FROM finding_sums WHERE windows <= 0 OR points <= 0 OR scopes <= 0"), 0)
 	}},
 	{"findings/series growth", func(e *env) {
 		e.world(store.Wanted{Timezone: "Europe/Berlin"}, "cpu", "ram", "net")
@@ -116,36 +173,60 @@ func findingLine(kind metering.FindingKind, metric, detail string, points, windo
 		first.UTC().Format("02 15:04"), last.UTC().Format("02 15:04"))
 }
 
-// naiveFindings is the same from the findings themselves.
+// naiveFindings is the same from the findings themselves, day by day.
 func (e *env) naiveFindings(r period.Range, kind metering.FindingKind) (lines []string) {
 	e.Helper()
-	where, args := "", []any{e.time(r.Begin.Truncate(24 * hour)), e.time(r.End.Add(24*hour - 1).Truncate(24 * hour))}
-	if kind != "" {
-		where, args = " AND kind = ?", append(args, kind)
+	sums := map[string]*metering.FindingSum{}
+	if r.Empty() {
+		return nil
 	}
-	return e.naiveSums(where, args)
+	for day := r.Begin.Truncate(24 * hour); day.Before(r.End); day = day.Add(24 * hour) {
+		where, args := "", []any{e.time(day), e.time(day.Add(24 * hour))}
+		if kind != "" {
+			where, args = " AND kind = ?", append(args, kind)
+		}
+		for _, f := range e.naiveRows(where, args) {
+			key := fmt.Sprintf("%q %q %q", f.Kind, f.Metric, f.Detail)
+			sum := sums[key]
+			if sum == nil {
+				sum = &metering.FindingSum{Kind: f.Kind, Metric: f.Metric, Detail: f.Detail, First: day}
+				sums[key] = sum
+			}
+			sum.Points, sum.Windows, sum.Scopes, sum.Last = sum.Points+f.Points, sum.Windows+f.Windows, max(sum.Scopes, f.Scopes), day
+		}
+	}
+	for _, f := range sums {
+		lines = append(lines, findingLine(f.Kind, f.Metric, f.Detail, f.Points, f.Windows, f.Scopes, f.First, f.Last))
+	}
+	slices.Sort(lines)
+	return lines
 }
 
 func (e *env) naiveSums(where string, args []any) (lines []string) {
 	e.Helper()
-	if args[0] == args[1] {
-		return nil
+	for _, f := range e.naiveRows(where, args) {
+		lines = append(lines, findingLine(f.Kind, f.Metric, f.Detail, f.Points, f.Windows, f.Scopes, f.First, f.Last))
 	}
+	slices.Sort(lines)
+	return lines
+}
+
+// naiveRows sums up findings that begin in a range; First and Last are windows.
+func (e *env) naiveRows(where string, args []any) (all []metering.FindingSum) {
+	e.Helper()
 	rows, err := e.raw.QueryContext(e.ctx, e.raw.Rebind(`SELECT kind, metric, detail, SUM(points), COUNT(*), COUNT(DISTINCT scope), MIN(`+e.unix("begins_at")+`), MAX(`+e.unix("begins_at")+`)
 		FROM findings WHERE begins_at >= ? AND begins_at < ?`+where+" GROUP BY kind, metric, detail"), args...)
 	e.must(err)
 	defer rows.Close()
 	for rows.Next() {
-		var kind metering.FindingKind
-		var metric, detail string
-		var points, windows, first, last int64
-		var scopes int
-		e.must(rows.Scan(&kind, &metric, &detail, &points, &windows, &scopes, &first, &last))
-		lines = append(lines, findingLine(kind, metric, detail, points, windows, scopes, time.Unix(first, 0), time.Unix(last, 0)))
+		var f metering.FindingSum
+		var first, last int64
+		e.must(rows.Scan(&f.Kind, &f.Metric, &f.Detail, &f.Points, &f.Windows, &f.Scopes, &first, &last))
+		f.First, f.Last = time.Unix(first, 0), time.Unix(last, 0)
+		all = append(all, f)
 	}
 	e.must(rows.Err())
-	slices.Sort(lines)
-	return lines
+	return all
 }
 
 // findingsOf is what the store says was noticed about one scope, finding by finding.
@@ -156,7 +237,7 @@ func (e *env) findingsOf(r period.Range, scope int64) (lines []string) {
 	for _, f := range all {
 		parts, err := e.s.FindingScopes(e.ctx, r, f.Kind, f.Metric, f.Detail)
 		e.must(err)
-		if len(parts) != f.Scopes {
+		if len(parts) < f.Scopes {
 			e.Errorf("%d parts of %+v", len(parts), f)
 		}
 		for i, p := range parts {

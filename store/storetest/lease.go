@@ -349,7 +349,7 @@ var leaseTests = []test{
 		var tokens []int64
 		other := e.open()
 		for range 50 {
-			token, err := other.Token(e.ctx)
+			token, err := other.LeaseToken(e.ctx)
 			e.must(err)
 			l := e.lease(metering.LeaseRequest{})
 			e.must(e.s.Release(e.ctx, l[0].Token, []*metering.Scope{l[0].Scope}))

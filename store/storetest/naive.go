@@ -1,7 +1,6 @@
 package storetest
 
 import (
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -20,6 +19,7 @@ type point struct {
 	groupby   map[string]string
 	metadata  map[string]string
 	begin     time.Time
+	length    time.Duration
 	qty       money.Decimal
 	price     money.Decimal
 }
@@ -27,20 +27,19 @@ type point struct {
 // points reads all charges, in no way that the store does.
 func (e *env) points() (all []point) {
 	e.Helper()
-	rows, err := e.raw.QueryContext(e.ctx, `SELECT s.scope, s.name, m.name, r.unit, CAST(r.groupby AS text), CAST(r.metadata AS text), `+e.unix("c.begins_at")+`,
+	rows, err := e.raw.QueryContext(e.ctx, `SELECT s.scope, s.name, m.name, r.unit, CAST(r.groupby AS text), CAST(r.metadata AS text), `+e.unix("c.begins_at")+`, c.period,
 		CAST(c.qty AS text), CAST(c.price AS text) FROM charges c, series r, scopes s, metrics m WHERE r.id = c.series AND s.id = c.scope AND s.id = r.scope AND m.id = r.metric`)
 	e.must(err)
 	defer rows.Close()
 	for rows.Next() {
 		var scope, name, metric, unit, groupby, metadata, qty, price string
-		var seconds int64
-		e.must(rows.Scan(&scope, &name, &metric, &unit, &groupby, &metadata, &seconds, &qty, &price))
+		var seconds, length int64
+		e.must(rows.Scan(&scope, &name, &metric, &unit, &groupby, &metadata, &seconds, &length, &qty, &price))
 		p := point{
 			constants: map[string]string{"scope": scope, "scope_name": name, "metric": metric, "unit": unit},
-			begin:     time.Unix(seconds, 0).UTC(), qty: money.MustParse(qty), price: money.MustParse(price),
+			begin:     time.Unix(seconds, 0).UTC(), length: time.Duration(length) * time.Second, qty: money.MustParse(qty), price: money.MustParse(price),
 		}
-		e.must(json.Unmarshal([]byte(groupby), &p.groupby))
-		e.must(json.Unmarshal([]byte(metadata), &p.metadata))
+		p.groupby, p.metadata = texts(e, groupby), texts(e, metadata)
 		all = append(all, p)
 	}
 	e.must(rows.Err())
@@ -67,7 +66,8 @@ func format(r *costs.Row) string {
 	if r.Mixed {
 		qty = "mixed"
 	}
-	return fmt.Sprintf("%s %s %q %q %s %s %d", r.Begin.UTC().Format(time.RFC3339), r.End.UTC().Format(time.RFC3339), r.Groups, r.Unit, qty, r.Cost, r.Points)
+	return fmt.Sprintf("%s %s %q %q %s %s %s %d %s %s %s %s", r.Begin.UTC().Format(time.RFC3339), r.End.UTC().Format(time.RFC3339), r.Groups, r.Unit,
+		qty, r.AllQty, r.Cost, r.Points, r.MinQty, r.MaxQty, r.MinCost, r.MaxCost)
 }
 
 func formatTotal(t *costs.Total) string {
@@ -100,6 +100,9 @@ func naive(points []point, q *costs.Query, zone *time.Location) []string {
 				row.End = b
 			}
 		}
+		if q.Windows {
+			row.Begin, row.End, row.Unit, row.Mixed = p.begin, p.begin.Add(p.length), "", true
+		}
 		for _, g := range q.Groups {
 			row.Groups = append(row.Groups, p.value(g, zone))
 		}
@@ -112,9 +115,18 @@ func naive(points []point, q *costs.Query, zone *time.Location) []string {
 		if have.Unit != row.Unit {
 			have.Mixed, have.Unit = true, ""
 		}
+		if q.Windows && have.End.Before(row.End) {
+			have.End = row.End
+		}
+		if one := costs.ExtremesOf(p.qty, p.price); q.Extremes && have.Points == 0 {
+			have.Extremes = one
+		} else if q.Extremes {
+			have.Widen(&one)
+		}
+		have.AllQty = have.AllQty.Add(p.qty)
 		have.Qty, have.Cost, have.Points = have.Qty.Add(p.qty), have.Cost.Add(p.price), have.Points+1
 		if total.Points == 0 {
-			total.Unit = row.Unit
+			total.Unit, total.Mixed = row.Unit, q.Windows
 		} else if total.Unit != row.Unit {
 			total.Mixed, total.Unit = true, ""
 		}
@@ -177,7 +189,9 @@ func queries(begin, end string) (all []*costs.Query) {
 			all = append(all, &costs.Query{Range: period.Range{Begin: at(begin), End: at(end)}, Bucket: b, Groups: groups})
 		}
 	}
-	return all
+	return append(all,
+		&costs.Query{Range: period.Range{Begin: at(begin), End: at(end)}, Windows: true},
+		&costs.Query{Range: period.Range{Begin: at(begin), End: at(end)}, Windows: true, Groups: []string{"scope"}})
 }
 
 // standardQueries read every kind of roll-up, over all that tests charge.
@@ -194,7 +208,10 @@ func standardQueries(zone *time.Location) (all []*costs.Query) {
 					all = append(all, &costs.Query{Range: r, Bucket: b, Groups: groups})
 				}
 			}
+			all = append(all, &costs.Query{Range: r, Windows: true, Groups: groups})
 		}
+		all = append(all, &costs.Query{Range: r, Windows: true, Groups: []string{"scope", "scope_name"}})
 	}
+	all = append(all, &costs.Query{Range: odd, Groups: []string{"metric"}, Extremes: true})
 	return all
 }

@@ -819,6 +819,9 @@ func (s *sequence) checkFindings() {
 	slices.Sort(want)
 	got := s.rows("SELECT "+s.unix("day")+", scope, kind, metric, detail, windows, points, "+s.unix("first_at")+", "+s.unix("last_at")+" FROM finding_days WHERE "+s.unix("day")+" >= ?", since)
 	s.equal("sums of findings", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	got = s.rows("SELECT "+s.unix("day")+", kind, metric, detail, windows, points, scopes FROM finding_sums WHERE "+s.unix("day")+" >= ?", since)
+	want = s.rows("SELECT "+s.unix("day")+", kind, metric, detail, SUM(windows), SUM(points), COUNT(*) FROM finding_days WHERE "+s.unix("day")+" >= ? GROUP BY day, kind, metric, detail", since)
+	s.equal("sums of findings of all scopes", strings.Join(got, "\n"), strings.Join(want, "\n"))
 }
 
 // checkTasks compares what tasks say that they changed, and what they keep, with what has changed.

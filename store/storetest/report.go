@@ -96,7 +96,8 @@ func randomQueries(zone *time.Location, seed uint64, n int) (all []*costs.Query)
 		return bucket.Start(t, zone)
 	}
 	for len(all) < n {
-		q := &costs.Query{Bucket: period.Bucket(r.IntN(5))}
+		q := &costs.Query{Bucket: period.Bucket(r.IntN(5)), Extremes: r.IntN(8) == 0}
+		q.Windows = q.Bucket == period.Whole && r.IntN(2) == 0
 		var align period.Bucket // whole: not at all
 		switch r.IntN(4) {
 		case 0:

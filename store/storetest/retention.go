@@ -357,7 +357,7 @@ func (e *env) retentionInterrupted() {
 	e.must(e.s.SetSetting(e.ctx, "keep_charges", "1 month", "ada"))
 	e.must(e.s.SetSetting(e.ctx, "keep_rollups", "1 month", "ada"))
 	interrupted := 0
-	for wait := 500 * time.Microsecond; ; wait += wait/2 + time.Millisecond {
+	for wait := 200 * time.Microsecond; ; wait += wait/4 + 200*time.Microsecond {
 		ctx, cancel := context.WithTimeout(e.ctx, wait)
 		s := e.s
 		if interrupted%3 == 2 {

@@ -40,7 +40,7 @@ type tb interface {
 
 // Run checks the store on databases of one kind; database returns the URL of a fresh, empty one.
 func Run(t *testing.T, database func(t *testing.T) (databaseURL string)) {
-	for _, c := range slices.Concat(migrateTests, settingTests, userTests, sessionTests, catalogTests, scopeTests, leaseTests, commitTests, againTests, rollupTests, reportTests, stateTests, findingTests, versionTests, taskTests, coverageTests, retentionTests) {
+	for _, c := range slices.Concat(migrateTests, settingTests, userTests, sessionTests, catalogTests, scopeTests, leaseTests, commitTests, againTests, rollupTests, reportTests, stateTests, findingTests, versionTests, taskTests, coverageTests, retentionTests, ruleTests, tokenTests, collectorTests, pushTests) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			c.run(newEnv(t, database(t), database))
@@ -190,7 +190,7 @@ func (e *env) state() string {
 	e.Helper()
 	var b strings.Builder
 	for _, table := range []string{
-		"settings", "metrics", "series", "charges", "superseded_charges", "windows", "findings", "finding_days", "new_series_days", "tasks", "task_scopes", "task_differences",
+		"settings", "metrics", "series", "charges", "superseded_charges", "windows", "findings", "finding_days", "finding_sums", "new_series_days", "tasks", "task_scopes", "task_differences",
 		"scope_metric_days", "scope_metric_months", "series_day_packs", "series_month_packs", "source_versions",
 	} {
 		fmt.Fprintf(&b, "%s\n\t%s\n", table, strings.Join(e.rows("SELECT * FROM "+table), "\n\t"))
@@ -300,7 +300,7 @@ func (e *env) batch(leases []metering.Lease) *metering.Batch {
 // token makes a lease token.
 func (e *env) token() int64 {
 	e.Helper()
-	token, err := e.s.Token(e.ctx)
+	token, err := e.s.LeaseToken(e.ctx)
 	e.must(err)
 	return token
 }

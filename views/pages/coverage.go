@@ -44,6 +44,7 @@ type CoverageActions struct {
 	WindowFields
 	Scopes      string // in words, such as "of 3 scopes"
 	Due, Failed int
+	Again       int // done ones that failed to be done again
 }
 
 // WindowFields select windows in a form.
@@ -62,6 +63,7 @@ type WindowsAsk struct {
 	Zone    *time.Location
 	Due     int
 	Failed  int
+	Again   int         // done ones that failed to be done again
 	Scopes  []WindowsOf // the first of those that have open windows
 	More    int         // how many others have
 	Reason  string
@@ -71,19 +73,40 @@ type WindowsAsk struct {
 
 // WindowsOf counts the open windows of a scope.
 type WindowsOf struct {
-	Name, Path  string
-	Due, Failed int
+	Name, Path         string
+	Due, Failed, Again int
 }
 
-// openText says how many windows there are, such as "3 due and 14 failed windows".
-func openText(due, failed int) string {
+// openText says how many windows there are, such as "3 due and 14 failed windows"; again is how many failed to be done again.
+func openText(due, failed, again int) string {
+	text := count(due) + " due and " + Many(failed, "failed window", "failed windows")
 	switch {
+	case due+failed == 0:
+		return Many(again, "window", "windows") + " that failed to be done again"
 	case failed == 0:
-		return Many(due, "due window", "due windows")
+		text = Many(due, "due window", "due windows")
 	case due == 0:
-		return Many(failed, "failed window", "failed windows")
+		text = Many(failed, "failed window", "failed windows")
 	}
-	return count(due) + " due and " + Many(failed, "failed window", "failed windows")
+	if again > 0 {
+		text += ", and " + count(again) + " that failed to be done again"
+	}
+	return text
+}
+
+// button says what sending the form does.
+func (v *WindowsAsk) button() string {
+	leave := "eave " + count(v.Again) + " as they are"
+	if v.Again == 1 {
+		leave = "eave 1 as it is"
+	}
+	switch {
+	case v.Due+v.Failed == 0:
+		return "L" + leave
+	case v.Again > 0:
+		return "Waive " + Many(v.Due+v.Failed, "window", "windows") + ", and l" + leave
+	}
+	return "Waive " + Many(v.Due+v.Failed, "window", "windows")
 }
 
 // action is where the form goes.

@@ -34,6 +34,8 @@ func TaskKind(k metering.TaskKind) string {
 		return "Reprocess"
 	case metering.Rerate:
 		return "Re-rate"
+	case metering.Reset:
+		return "Reset"
 	case metering.Recheck:
 	}
 	return "Late usage"

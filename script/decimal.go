@@ -1,4 +1,4 @@
-package metering
+package script
 
 import (
 	"errors"
@@ -12,30 +12,52 @@ import (
 	"ratebook/money"
 )
 
-// decimal is an exact number in a skip expression.
-type decimal struct{ money.Decimal }
+// Decimal is an exact number in a script.
+type Decimal struct {
+	money.Decimal
+	unpriced bool // it is the price 0 of a point that nothing has priced, or a multiple of that
+}
 
 var (
-	_ starlark.Comparable = decimal{}
-	_ starlark.HasBinary  = decimal{}
-	_ starlark.HasUnary   = decimal{}
+	_ starlark.Comparable = Decimal{}
+	_ starlark.HasBinary  = Decimal{}
+	_ starlark.HasUnary   = Decimal{}
 )
 
-func (d decimal) Type() string         { return "decimal" }
-func (d decimal) Freeze()              {}
-func (d decimal) Truth() starlark.Bool { return starlark.Bool(!d.IsZero()) }
+// Exact returns a number for a script.
+func Exact(d money.Decimal) Decimal { return Decimal{Decimal: d} }
+
+// Type is what the script's type() says.
+func (d Decimal) Type() string { return "decimal" }
+
+// Freeze does nothing: a decimal never changes.
+func (d Decimal) Freeze() {}
+
+// Truth is whether the number is not 0.
+func (d Decimal) Truth() starlark.Bool { return starlark.Bool(!d.IsZero()) }
 
 // Hash fails: as the key of a dict, a decimal would not be found where the equal int is.
-func (d decimal) Hash() (uint32, error) { return 0, errors.New("a decimal can't be the key of a dict") }
+func (d Decimal) Hash() (uint32, error) { return 0, errors.New("a decimal can't be the key of a dict") }
 
-// CompareSameType is for Starlark's own functions; comparisons in the expression go through compare.
-func (d decimal) CompareSameType(op syntax.Token, y starlark.Value, _ int) (bool, error) {
-	return ordered(op, d.Cmp(y.(decimal).Decimal))
+// CompareSameType is for Starlark's own functions; comparisons in rewritten code go through [Compare].
+func (d Decimal) CompareSameType(op syntax.Token, y starlark.Value, _ int) (bool, error) {
+	return ordered(op, d.Cmp(y.(Decimal).Decimal))
+}
+
+// maxDigits bounds the digits of a result before and after the point. No amount needs them; without a bound a few lines ask
+// for all memory there is.
+const maxDigits = 10_000
+
+func bounded(d money.Decimal) (starlark.Value, error) {
+	if whole, places := d.Digits(); whole > maxDigits || places > maxDigits {
+		return nil, fmt.Errorf("the number gets longer than %d digits", maxDigits)
+	}
+	return Decimal{Decimal: d}, nil
 }
 
 // Binary computes with decimals and ints. It returns nil where Starlark is to say that there is no such operation.
-func (d decimal) Binary(op syntax.Token, y starlark.Value, side starlark.Side) (starlark.Value, error) {
-	e, ok := number(y)
+func (d Decimal) Binary(op syntax.Token, y starlark.Value, side starlark.Side) (starlark.Value, error) {
+	e, ok := Number(y)
 	if !ok {
 		return nil, nil
 	}
@@ -45,34 +67,39 @@ func (d decimal) Binary(op syntax.Token, y starlark.Value, side starlark.Side) (
 	}
 	switch op {
 	case syntax.PLUS:
-		return decimal{a.Add(b)}, nil
+		return bounded(a.Add(b))
 	case syntax.MINUS:
-		return decimal{a.Sub(b)}, nil
+		return bounded(a.Sub(b))
 	case syntax.STAR:
-		return decimal{a.Mul(b)}, nil
+		other, _ := y.(Decimal)
+		if d.unpriced || other.unpriced {
+			return Decimal{unpriced: true}, nil
+		}
+		return bounded(a.Mul(b))
 	case syntax.SLASHSLASH:
 		q, err := floorDivide(a, b)
-		return decimal{q}, err
+		return Decimal{Decimal: q}, err
 	case syntax.PERCENT:
 		q, err := floorDivide(a, b)
-		return decimal{a.Sub(q.Mul(b))}, err
+		return Decimal{Decimal: a.Sub(q.Mul(b))}, err
 	}
 	return nil, nil
 }
 
 // Unary negates.
-func (d decimal) Unary(op syntax.Token) (starlark.Value, error) {
+func (d Decimal) Unary(op syntax.Token) (starlark.Value, error) {
 	switch op {
 	case syntax.MINUS:
-		return decimal{d.Neg()}, nil
+		d.Decimal = d.Neg()
+		return d, nil
 	case syntax.PLUS:
 		return d, nil
 	}
 	return nil, nil
 }
 
-// floorDivide returns the greatest whole number not above a/b.
-func floorDivide(a, b money.Decimal) (money.Decimal, error) {
+// divide returns a/b rounded half to even.
+func divide(a, b money.Decimal, places int32) (money.Decimal, error) {
 	if b.IsZero() {
 		return money.Decimal{}, errors.New("division by zero")
 	}
@@ -80,21 +107,32 @@ func floorDivide(a, b money.Decimal) (money.Decimal, error) {
 	if err != nil {
 		return money.Decimal{}, err
 	}
-	q := money.Linear(a, inverse, money.Ratio{}, 0) // to the nearest
+	return money.Linear(a, inverse, money.Ratio{}, places), nil
+}
+
+// floorDivide returns the greatest whole number not above a/b.
+func floorDivide(a, b money.Decimal) (money.Decimal, error) {
+	q, err := divide(a, b, 0) // to the nearest
+	if err != nil {
+		return q, err
+	}
 	if rest := a.Sub(q.Mul(b)); rest.Sign()*b.Sign() < 0 {
 		q = q.Sub(money.New(1, 0))
 	}
 	return q, nil
 }
 
-// number returns the value of a decimal or an int.
-func number(v starlark.Value) (money.Decimal, bool) {
+// Number returns the value of a decimal or an int.
+func Number(v starlark.Value) (money.Decimal, bool) {
 	switch v := v.(type) {
-	case decimal:
+	case Decimal:
 		return v.Decimal, true
 	case starlark.Int:
 		if i, ok := v.Int64(); ok {
 			return money.New(i, 0), true
+		}
+		if v.BigInt().BitLen() > maxBits {
+			return money.Decimal{}, false
 		}
 		d, err := money.Parse(v.String())
 		return d, err == nil
@@ -102,9 +140,9 @@ func number(v starlark.Value) (money.Decimal, bool) {
 	return money.Decimal{}, false
 }
 
-// compare is Starlark's comparison but for decimals, which compare with ints by their value, in lists, tuples and values of
+// Compare is Starlark's comparison but for decimals, which compare with ints by their value, in lists, tuples and values of
 // dicts, too.
-func compare(op syntax.Token, x, y starlark.Value) (bool, error) {
+func Compare(op syntax.Token, x, y starlark.Value) (bool, error) {
 	switch op {
 	case syntax.EQL:
 		return equal(x, y, starlark.CompareLimit)
@@ -115,8 +153,8 @@ func compare(op syntax.Token, x, y starlark.Value) (bool, error) {
 		is, err := contains(y, x)
 		return is == (op == syntax.IN), err
 	}
-	if a, ok := number(x); ok {
-		if b, ok := number(y); ok {
+	if a, ok := Number(x); ok {
+		if b, ok := Number(y); ok {
 			return ordered(op, a.Cmp(b))
 		}
 	}
@@ -146,8 +184,8 @@ func equal(x, y starlark.Value, depth int) (bool, error) {
 	if depth == 0 {
 		return false, errors.New("the lists or dicts compared are nested too deeply")
 	}
-	if a, ok := number(x); ok {
-		b, ok := number(y)
+	if a, ok := Number(x); ok {
+		b, ok := Number(y)
 		return ok && a.Equal(b), nil
 	}
 	switch x := x.(type) {
@@ -203,6 +241,8 @@ func contains(collection, x starlark.Value) (bool, error) {
 	case *starlark.Dict: // Starlark's own ignores that x may be no key
 		_, found, err := c.Get(x)
 		return found, err
+	case *starlark.Set: // as above
+		return c.Has(x)
 	case starlark.Sequence:
 		for v := range starlark.Elements(c) {
 			if is, err := equal(v, x, starlark.CompareLimit); is || err != nil {
@@ -218,11 +258,16 @@ func contains(collection, x starlark.Value) (bool, error) {
 	return bool(v.Truth()), nil
 }
 
-// absolute, toInt and toDecimal are Python's abs, int and float for numbers that are never floats.
+// Numbers are Python's abs, int and float for numbers that are never floats: float gives a decimal.
+var Numbers = starlark.StringDict{
+	"abs":   starlark.NewBuiltin("abs", absolute),
+	"float": starlark.NewBuiltin("float", toDecimal),
+	"int":   starlark.NewBuiltin("int", toInt),
+}
 
 func absolute(thread *starlark.Thread, b *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	if len(args) == 1 {
-		if d, ok := args[0].(decimal); ok {
+		if d, ok := args[0].(Decimal); ok {
 			if d.Sign() < 0 {
 				d.Decimal = d.Neg()
 			}
@@ -234,16 +279,20 @@ func absolute(thread *starlark.Thread, b *starlark.Builtin, args starlark.Tuple,
 
 func toInt(thread *starlark.Thread, b *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	if len(args) == 1 && len(kwargs) == 0 {
-		if d, ok := args[0].(decimal); ok {
-			whole := d.Floor()
+		if d, ok := args[0].(Decimal); ok {
 			if d.Sign() < 0 {
-				whole = d.Ceil()
+				return whole(d.Ceil()), nil
 			}
-			i, _ := new(big.Int).SetString(whole.String(), 10)
-			return starlark.MakeBigInt(i), nil
+			return whole(d.Floor()), nil
 		}
 	}
 	return starlark.Call(thread, starlark.Universe[b.Name()], args, kwargs)
+}
+
+// whole returns a number without decimals as an int.
+func whole(d money.Decimal) starlark.Int {
+	i, _ := new(big.Int).SetString(d.String(), 10)
+	return starlark.MakeBigInt(i)
 }
 
 func toDecimal(_ *starlark.Thread, b *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
@@ -252,18 +301,20 @@ func toDecimal(_ *starlark.Thread, b *starlark.Builtin, args starlark.Tuple, kwa
 		return nil, err
 	}
 	switch v := x.(type) {
+	case Decimal:
+		return v, nil
 	case starlark.String:
 		d, err := money.Parse(strings.TrimSpace(string(v)))
-		return decimal{d}, err
+		return Decimal{Decimal: d}, err
 	case starlark.Bool:
 		if v {
-			return decimal{money.New(1, 0)}, nil
+			return Decimal{Decimal: money.New(1, 0)}, nil
 		}
-		return decimal{}, nil
+		return Decimal{}, nil
 	}
-	d, ok := number(x)
+	d, ok := Number(x)
 	if !ok {
-		return nil, fmt.Errorf("float: there is no number in %s", x.Type())
+		return nil, fmt.Errorf("%s: there is no number in %s", b.Name(), x.Type())
 	}
-	return decimal{d}, nil
+	return Decimal{Decimal: d}, nil
 }
