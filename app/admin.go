@@ -23,6 +23,7 @@ type userCommand struct {
 	Enable  userEnable  `cmd:"" help:"Let a disabled user sign in again."`
 	Scopes  userScopes  `cmd:"" help:"Say which scopes a tenant may read, instead of those before."`
 	List    userList    `cmd:"" help:"List all users, and the scopes of tenants."`
+	Token   userToken   `cmd:"" help:"Make, list and revoke tokens, with which programs use the API."`
 }
 
 type userFlags struct {

@@ -39,7 +39,7 @@ type commands struct {
 	Serve    serveCommand    `cmd:"" help:"Find scopes, plan, collect and rate windows as they become due; answer /healthz, /readyz and /metrics."`
 	Process  processCommand  `cmd:"" help:"Process all due windows now, each once, and print a summary as JSON."`
 	Migrate  migrateCommand  `cmd:"" help:"Bring the database's schema to this program's version, or show it."`
-	Import   importCommand   `cmd:"" help:"Import metrics or rules from a file."`
+	Import   importCommand   `cmd:"" help:"Import metrics or rules from a file, or all from a running CloudKitty."`
 	Export   exportCommand   `cmd:"" help:"Export metrics, rules or a cost report."`
 	User     userCommand     `cmd:"" help:"Manage local users. Passwords are read from standard input."`
 	Task     taskCommand     `cmd:"" help:"Do processed windows again: reprocess or re-rate them."`
@@ -81,6 +81,9 @@ func Main(ctx context.Context, args []string, streams Streams) (code int) {
 			panic(r)
 		}
 	}()
+	if code, is := serveScripts(ctx, args, streams); is {
+		return code
+	}
 	var all commands
 	parsed, err := newParser(&all, streams).Parse(args)
 	if err != nil {

@@ -77,8 +77,20 @@ func (c *demoCommand) Run(r *run) (err error) {
 		return err
 	}
 	e.processor.Meter = work.throughput
-	return e.run(r, work, web.Config{Listen: c.Listen, Areas: []web.Area{handlers.NewGallery()}}, func(site, _ string) {
-		fmt.Fprintf(r.Out, "\n  open      %s/\n  login     %s\n  password  %s\n\nCtrl-C ends the demo and removes its database.\n", site, demoLogin, password)
+	scripts, err := (&scriptFlags{ScriptTimeout: scriptTimeout, ScriptMemory: scriptMemory}).scripts(r, runtime.NumCPU())
+	if err != nil {
+		return err
+	}
+	defer scripts.Close()
+	e.processor.Scripts = scripts
+	secret, digest := access.NewSecret()
+	if _, err := s.AddToken(r.ctx, access.Token{Name: demoLogin, Role: access.Admin}, digest, demoLogin); err != nil {
+		return err
+	}
+	config := web.Config{Listen: c.Listen, Areas: []web.Area{handlers.NewGallery()}, Tokens: s, Authenticator: web.TokenAuth{Tokens: s, Now: time.Now}}
+	return e.run(r, work, config, func(site, _ string) {
+		fmt.Fprintf(r.Out, "\n  open      %s/\n  login     %s\n  password  %s\n  API       curl -H 'X-Auth-Token: %s' '%s/v2/summary?groupby=type'\n\nCtrl-C ends the demo and removes its database.\n",
+			site, demoLogin, password, secret, site)
 	})
 }
 

@@ -21,6 +21,7 @@ type processingFlags struct {
 	databaseFlags
 	sourceFlags
 	settingsFlags
+	scriptFlags
 	MetricsFile string        `placeholder:"FILE" help:"CloudKitty's metrics.yml, imported if the database has no metrics yet."`
 	WaitPeriods int           `default:"2" help:"How many periods after its begin a window is due."`
 	Start       string        `placeholder:"TIME" help:"First window of new scopes. Default: the beginning of the billing month."`
@@ -69,6 +70,9 @@ func (f *processingFlags) engine(r *run, command string) (e *engine, err error) 
 		if e.plan.Start, err = period.ParseTime(f.Start, settings.Zone); err != nil {
 			return nil, fault.New(fault.Invalid, "--start: %v", err)
 		}
+		if from := settings.Retention.From(time.Now(), settings.Zone); e.plan.Start.Before(from) {
+			r.log.Warn("new scopes begin later than --start says: charges from before are not kept", "start", e.plan.Start, "from", from)
+		}
 	}
 	src, ok, err := f.source(r, s, settings)
 	if err != nil {
@@ -87,9 +91,15 @@ func (f *processingFlags) engine(r *run, command string) (e *engine, err error) 
 	if workers <= 0 {
 		workers = runtime.NumCPU()
 	}
+	scripts, err := f.scripts(r, workers)
+	if err != nil {
+		return nil, err
+	}
+	unused := e.close
+	e.close = func() { scripts.Close(); unused() }
 	e.processor = &jobs.Processor{
 		Ledger: s, Catalog: s, Tasks: s, Archive: s, Sources: e.sources, Zone: settings.Zone, Holder: who, Workers: workers,
-		Lease: f.Lease, Recheck: f.Recheck, Patience: databasePatience, Log: r.log,
+		Lease: f.Lease, Recheck: f.Recheck, Patience: databasePatience, Scripts: scripts, Log: r.log,
 	}
 	return e, nil
 }

@@ -22,6 +22,7 @@ const (
 type serveCommand struct {
 	processingFlags
 	siteFlags
+	apiFlags
 	Listen           string        `default:"127.0.0.1:8080" help:"Address to listen on."`
 	Drain            time.Duration `default:"0s" help:"How long /readyz says no before the listener closes at the end, for load balancers to look elsewhere."`
 	MetricsListen    string        `placeholder:"ADDRESS" help:"Address of a listener of its own for /metrics, without authentication."`
@@ -62,6 +63,9 @@ func (c *serveCommand) serve(r *run) error {
 		r.log.Warn("no source is configured, so nothing is collected; set --prometheus-url")
 	}
 	config.Listen, config.Drain = c.Listen, c.Drain
+	if err := c.apiFlags.configure(&config, e.store, c.Listen); err != nil {
+		return err
+	}
 	config.MetricsListen, config.MetricsToken, config.Metrics = c.MetricsListen, token, monitor.handler()
 	return e.run(r, work, config, func(site, link string) {
 		if link != "" {

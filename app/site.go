@@ -12,6 +12,9 @@ import (
 
 	"ratebook/fault"
 	"ratebook/handlers"
+	"ratebook/handlers/api"
+	v1 "ratebook/handlers/api/v1"
+	v2 "ratebook/handlers/api/v2"
 	"ratebook/metering"
 	"ratebook/web"
 )
@@ -71,6 +74,13 @@ func (e *engine) run(r *run, w *work, c web.Config, listening func(site, link st
 		worker.Name = w.name
 	}
 	c.Areas = append(c.Areas, handlers.NewProcessing(e.store, worker, e.settings, e.plan.WaitPeriods, time.Now, r.log))
+	pricer := api.NewPricer(e.store, e.processor.Scripts, e.settings)
+	c.APIs = []web.API{
+		v1.New(v1.Deps{Rules: e.store, Quotes: pricer, Charges: e.store, Catalog: e.store, Collectors: e.store, Settings: e.settings, Now: time.Now}),
+		v2.New(v2.Deps{
+			Reports: e.store, Frames: e.store, Scopes: e.store, Tasks: e.store, Rules: e.store, Pricer: pricer, Settings: e.settings, Now: time.Now,
+		}),
+	}
 	c.Notice = overview.Notice
 	c.Sessions, c.Users = e.store.Sessions(), e.store
 	c.Checks = []web.Check{
@@ -120,7 +130,9 @@ func (e *engine) areas(r *run) []web.Area {
 		handlers.NewCoverage(s, s, queries{s}, settings, wait, time.Now, r.log),
 		handlers.NewTasks(s, s, s, settings, wait, time.Now, r.log),
 		handlers.NewFindings(s, settings, time.Now),
+		handlers.NewScripts(s, settings, time.Now),
 		handlers.NewSettings(s, settings),
+		handlers.NewTokens(s, settings, time.Now),
 		handlers.NewSearch(s, settings, time.Now),
 	}
 }

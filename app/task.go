@@ -71,7 +71,12 @@ func (c *taskFlags) create(r *run, kind metering.TaskKind, asItWas bool) error {
 			}
 			return err
 		}
-		p := &jobs.Processor{Ledger: s, Catalog: s, Tasks: s, Archive: s, Zone: settings.Zone, Holder: holder("task"), Workers: 1, Lease: 30 * time.Second, Log: r.log}
+		scripts, err := (&scriptFlags{ScriptTimeout: scriptTimeout, ScriptMemory: scriptMemory}).scripts(r, 1)
+		if err != nil {
+			return err
+		}
+		defer scripts.Close()
+		p := &jobs.Processor{Scripts: scripts, Ledger: s, Catalog: s, Tasks: s, Archive: s, Zone: settings.Zone, Holder: holder("task"), Workers: 1, Lease: 30 * time.Second, Log: r.log}
 		if kind != metering.Rerate {
 			src, err := c.asked(ctx, r, s, settings)
 			if err != nil {

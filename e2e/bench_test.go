@@ -162,7 +162,7 @@ func TestBenchScale(t *testing.T) {
 	if os.Getenv("RATEBOOK_BENCH") == "" {
 		t.Skip("a benchmark; set RATEBOOK_BENCH=1")
 	}
-	source := manyScopes(t)
+	source := constant(t, scaleScopes, 1)
 	for _, kind := range []string{"sqlite", "postgres"} {
 		t.Run(kind, func(t *testing.T) {
 			db := kinds["sqlite"](t)
@@ -211,11 +211,68 @@ func TestBenchScale(t *testing.T) {
 
 func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
 
-// manyScopes answers as a Prometheus would in which each of many scopes has one constant series of every metric.
-func manyScopes(t *testing.T) (url string) {
+// TestBenchRerate measures a task that prices a scope's month again, of 4 metrics x 100 series x 720 hours, so that each price
+// changes, and then the price of one metric.
+func TestBenchRerate(t *testing.T) {
+	if os.Getenv("RATEBOOK_BENCH") == "" {
+		t.Skip("a benchmark; set RATEBOOK_BENCH=1")
+	}
+	const series, windows, points = 100, 720, 288_000
+	source := constant(t, 1, series)
+	for _, kind := range []string{"sqlite", "postgres"} {
+		t.Run(kind, func(t *testing.T) {
+			db := kinds["sqlite"](t)
+			if kind == "postgres" {
+				db = durable(t)
+			}
+			db.run(t, "migrate", "up")
+			metrics := "metrics:\n"
+			for m := range benchMetrics {
+				metrics += fmt.Sprintf("  scale_%d: {unit: core, alt_name: metric%d, groupby: [id]}\n", m, m)
+			}
+			db.run(t, "import", "metrics", write(t, "metrics.yml", metrics))
+			prices := func(each ...string) {
+				rules := "services:\n"
+				for m, cost := range each {
+					rules += fmt.Sprintf("  - {name: metric%d, mappings: [{cost: %q}]}\n", m, cost)
+				}
+				db.run(t, "import", "rules", write(t, "rules.yml", rules))
+			}
+			begin, end := benchBegin.Format(time.RFC3339), benchBegin.Add(windows*time.Hour).Format(time.RFC3339)
+			process := []string{"process", "--prometheus-url", source, "--start", begin, "--until", end}
+			prices("0.01", "0.02", "0.03", "0.04")
+			db.run(t, process...)
+			for i, c := range []struct {
+				each    []string
+				changed int
+			}{
+				{[]string{"0.011", "0.021", "0.031", "0.041"}, points},
+				{[]string{"0.011", "0.021", "0.031", "0.042"}, points / benchMetrics},
+				{[]string{"0.012", "0.022", "0.032", "0.043"}, points},
+			} {
+				prices(c.each...)
+				db.run(t, "task", "rerate", "--begin", begin, "--end", end, "--all-scopes", "--reason", "a benchmark")
+				out, took, most := db.watch(t, process...)
+				var sum struct {
+					Redone int
+					Took   int64 `json:"took_ms"`
+				}
+				must(t, json.Unmarshal([]byte(out), &sum))
+				changed := db.number(t, "SELECT COUNT(*) FROM superseded_charges WHERE task = "+strconv.Itoa(i+1))
+				if sum.Redone != windows || changed != c.changed {
+					t.Errorf("%d windows and %d charges instead of %d:\n%s", sum.Redone, changed, c.changed, out)
+				}
+				t.Logf("re-rated %d charges of which %d changed in %.2f s, of which processing took %.2f s; %d MB at most", points, changed, took.Seconds(), float64(sum.Took)/1000, most)
+			}
+		})
+	}
+}
+
+// constant answers as a Prometheus would in which each scope has so many constant series of every metric.
+func constant(t *testing.T, scopes, series int) (url string) {
 	mux := http.NewServeMux()
 	var all []string
-	for i := range scaleScopes {
+	for i := range scopes {
 		all = append(all, fmt.Sprintf("7f3a0000-0000-0000-0000-%012d", i))
 	}
 	answer := func(w http.ResponseWriter, data any) {
@@ -238,15 +295,17 @@ func manyScopes(t *testing.T) (url string) {
 		for at := begin; at <= last; at += step {
 			values = append(values, fmt.Sprintf(`[%d,"2"]`, at))
 		}
-		constant := strings.Join(values, ",")
+		same := strings.Join(values, ",")
 		var b bytes.Buffer
 		w.Header().Set("Content-Type", "application/json")
 		b.WriteString(`{"status":"success","data":{"resultType":"matrix","result":[`)
 		for i, id := range strings.Split(wanted[1], "|") {
-			if i > 0 {
-				b.WriteByte(',')
+			for k := range series {
+				if i+k > 0 {
+					b.WriteByte(',')
+				}
+				fmt.Fprintf(&b, `{"metric":{"project_id":%q,"id":"vm-%d-%s"},"values":[%s]}`, id, k, id, same)
 			}
-			fmt.Fprintf(&b, `{"metric":{"project_id":%q,"id":"vm-%s"},"values":[%s]}`, id, id, constant)
 		}
 		b.WriteString(`]}}`)
 		_, _ = b.WriteTo(w)
