@@ -17,11 +17,12 @@ import (
 )
 
 type importCommand struct {
-	Metrics importMetricsCommand `cmd:"" help:"Import metrics from CloudKitty's metrics.yml."`
-	Rules   importRulesCommand   `cmd:"" help:"Import hashmap rules from YAML."`
+	Metrics    importMetricsCommand    `cmd:"" help:"Import metrics from CloudKitty's metrics.yml."`
+	Rules      importRulesCommand      `cmd:"" help:"Import hashmap rules from YAML."`
+	Cloudkitty importCloudKittyCommand `cmd:"" help:"Import what a running CloudKitty knows: rules, scripts, metrics, scopes, rated data frames."`
 }
 
-// importFlags are common to both imports.
+// importFlags are common to imports of files.
 type importFlags struct {
 	databaseFlags
 	settingsFlags

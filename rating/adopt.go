@@ -25,8 +25,8 @@ type Refusal struct{ Kind, Subject, Reason string }
 
 // Adopt returns the rules with everything of other, which another system made, that they lack, under the ids that it has there.
 // What is there already is left alone, also what was deleted: gone tells the ids of such rules and scripts. Services, fields and
-// groups that are there under another id keep theirs, and other's rules become theirs. A module is set as in other if it is as in
-// a new database. Neither r nor other is changed; if there is nothing to add, the result equals r.
+// groups that are there under another id keep theirs, and other's rules become theirs. A module is set as in other
+// when its first rules or scripts come over, if it is as in a new database. Neither r nor other is changed; if there is nothing to add, the result equals r.
 func (r *Rules) Adopt(other *Rules, gone map[string]bool) (*Rules, *Adoption) {
 	a := &adopter{
 		next: r.clone(), gone: gone, done: &Adoption{Added: map[string]int{}, Known: map[string]int{}},
@@ -76,10 +76,11 @@ func (a *adopter) modules(other *Rules) {
 			continue
 		}
 		here := &a.next.Modules[i]
+		met, own := a.met(m.Name, other)
 		switch {
-		case *here == m || !slices.Contains(DefaultModules(), *here):
+		case *here == m || met || !slices.Contains(DefaultModules(), *here):
 			a.done.Known["module"]++
-		case here.Enabled && !m.Enabled && a.own(m.Name, other):
+		case here.Enabled && !m.Enabled && own:
 			a.refuse("module", "module "+m.Name, "it is disabled there, but stays enabled here, since there are prices of your own")
 		default:
 			*here = m
@@ -88,19 +89,32 @@ func (a *adopter) modules(other *Rules) {
 	}
 }
 
-// own reports whether a module has something here that other lacks.
-func (a *adopter) own(module string, other *Rules) bool {
+// met reports whether something of a module came over before, and own whether there is something that other lacks.
+func (a *adopter) met(module string, other *Rules) (met, own bool) {
 	theirs := map[string]bool{}
+	look := func(id string) {
+		met = met || theirs[id]
+		own = own || !theirs[id]
+	}
 	if module == scriptsModule {
 		for _, s := range other.Scripts {
 			theirs[s.ID] = true
 		}
-		return slices.ContainsFunc(a.next.Scripts, func(s Script) bool { return !theirs[s.ID] })
+		for _, s := range a.next.Scripts {
+			look(s.ID)
+		}
+	} else {
+		for _, r := range other.Hashmap {
+			theirs[r.ID] = true
+		}
+		for _, r := range a.next.Hashmap {
+			look(r.ID)
+		}
 	}
-	for _, r := range other.Hashmap {
-		theirs[r.ID] = true
+	for id := range theirs {
+		met = met || a.gone[id]
 	}
-	return slices.ContainsFunc(a.next.Hashmap, func(r Rule) bool { return !theirs[r.ID] })
+	return met, own
 }
 
 // named adopts something that has a name that nothing else of its kind has, and returns what it is called here. There are all of

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"slices"
 	"time"
 
 	"ratebook/fault"
@@ -14,9 +13,8 @@ import (
 
 // AddScope stores a scope that somebody names, and returns it. Its first window is the one after n.LastProcessed. One that is
 // there already is a Conflict.
-func (s *Store) AddScope(ctx context.Context, n metering.NewScope, actor string) (*metering.ScopeState, error) {
-	var ref int64
-	err := s.update(ctx, func(t *tx) error {
+func (s *Store) AddScope(ctx context.Context, n metering.NewScope, actor string) (added *metering.ScopeState, err error) {
+	err = s.update(ctx, func(t *tx) error {
 		key, err := t.scopeKey(ctx)
 		if err != nil {
 			return err
@@ -29,38 +27,27 @@ func (s *Store) AddScope(ctx context.Context, n metering.NewScope, actor string)
 		if err != nil {
 			return err
 		}
-		key = cmp.Or(n.Key, key)
-		var known int64
-		found, err := t.get(ctx, &known, "SELECT id FROM scopes WHERE source = ? AND scope_key = ? AND scope = ?", source, key, n.ID)
+		now, first := time.Now(), period.Floor(n.LastProcessed, length).Add(length)
+		var ref int64
+		found, err := t.get(ctx, &ref, `INSERT INTO scopes (source, scope_key, scope, fetcher, active, found_at, planned_to) VALUES (?, ?, ?, ?, ?, ?, ?)
+			ON CONFLICT (source, scope_key, scope) DO NOTHING RETURNING id`, source, cmp.Or(n.Key, key), n.ID, n.Fetcher, n.Active, at(now), at(first))
+		if err == nil && !found {
+			err = fault.New(fault.Conflict, "there is a scope %q already", n.ID)
+		}
 		if err != nil {
 			return err
 		}
-		if found {
-			return fault.New(fault.Conflict, "there is a scope %q already", n.ID)
-		}
-		first := period.Floor(n.LastProcessed, length).Add(length)
-		_, err = t.get(ctx, &ref, `INSERT INTO scopes (source, scope_key, scope, fetcher, active, found_at, planned_to) VALUES (?, ?, ?, ?, ?, ?, ?) RETURNING id`,
-			source, key, n.ID, n.Fetcher, n.Active, at(time.Now()), at(first))
-		if err != nil {
+		var row scopeRow
+		if _, err := t.get(ctx, &row, "SELECT "+scopeColumns+" WHERE s.id = ?", ref); err != nil {
 			return err
 		}
+		added = &metering.ScopeState{Scope: row.scope(), ProcessedTo: first, PlannedTo: first, Fetcher: n.Fetcher, Toggled: now.Truncate(time.Second)}
 		return t.audit(ctx, actor, "add", fmt.Sprintf("scope %q", n.ID), "", "charged from "+first.UTC().Format(time.RFC3339)+" on")
 	})
-	if isDuplicate(err) {
-		err = fault.Wrap(fault.Conflict, err, "there is a scope %q already", n.ID)
-	}
 	if err != nil {
 		return nil, err
 	}
-	states, err := s.ScopeStates(ctx)
-	if err != nil {
-		return nil, err
-	}
-	i := slices.IndexFunc(states, func(state metering.ScopeState) bool { return state.Scope.Ref == ref })
-	if i < 0 {
-		return nil, fault.New(fault.NotFound, "the scope %q is gone", n.ID)
-	}
-	return &states[i], nil
+	return added, nil
 }
 
 // scopeKey returns the label that names scopes.

@@ -40,7 +40,7 @@ type tb interface {
 
 // Run checks the store on databases of one kind; database returns the URL of a fresh, empty one.
 func Run(t *testing.T, database func(t *testing.T) (databaseURL string)) {
-	for _, c := range slices.Concat(migrateTests, settingTests, userTests, sessionTests, catalogTests, scopeTests, leaseTests, commitTests, againTests, rollupTests, reportTests, stateTests, findingTests, versionTests, taskTests, coverageTests, retentionTests, ruleTests, tokenTests, collectorTests, pushTests) {
+	for _, c := range slices.Concat(migrateTests, settingTests, userTests, sessionTests, catalogTests, scopeTests, scopeChangeTests, leaseTests, commitTests, againTests, rollupTests, reportTests, stateTests, findingTests, versionTests, taskTests, coverageTests, retentionTests, ruleTests, tokenTests, collectorTests, pushTests) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			c.run(newEnv(t, database(t), database))
