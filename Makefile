@@ -7,7 +7,7 @@ LINT    := go tool -modfile=tools/go.mod golangci-lint
 SQLITE := $(foreach p,sqlite/lib libc memory,-gcflags=modernc.org/$(p)=-race=false)
 
 .DEFAULT_GOAL := help
-.PHONY: help build run demo test nightly nightly-crash nightly-tasks nightly-failures nightly-sequences bench lint fmt gen verify clean
+.PHONY: help build run demo test fuzz nightly nightly-crash nightly-tasks nightly-failures nightly-sequences nightly-fuzz bench lint fmt gen verify clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,9 +25,14 @@ test: ## Run all tests; as root or with CI=true it first installs the Debian pac
 	@.ci/packages
 	go vet ./...
 	@if command -v gcc >/dev/null; then race='-race $(SQLITE)'; export CGO_ENABLED=1; fi; \
-		set -x; go test $$race -timeout 30m ./...
+		set -x; go test $$race -timeout 30m $$(go list ./... | grep -v /e2e$$) && go test -timeout 30m ./e2e # which tests a program of its own
 
-nightly: nightly-crash nightly-tasks nightly-failures nightly-sequences ## Run the long form of the tests of failures: 1,000 kills per database, 200 random sequences
+FUZZTIME := 30s
+fuzz: ## Send the API what nobody would, for FUZZTIME (30s) each: it must never answer 500
+	for api in v1 v2; do for target in FuzzBody FuzzQuery; do \
+		go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) ./handlers/api/$$api || exit 1; done; done
+
+nightly: nightly-crash nightly-tasks nightly-failures nightly-sequences nightly-fuzz ## Run the long form of the tests of failures: 1,000 kills per database, 200 random sequences, 10 minutes of each fuzz target
 
 # one after another: each alone has both cores for what it counts on
 .NOTPARALLEL: nightly
@@ -45,6 +50,9 @@ nightly-failures:
 nightly-sequences:
 	@.ci/packages
 	$(NIGHTLY) '^TestRandomSequences$$' ./store -rapid.checks 200
+
+nightly-fuzz:
+	@$(MAKE) --no-print-directory fuzz FUZZTIME=10m
 
 bench: ## Measure what docs/performance.md states
 	@.ci/packages
