@@ -162,10 +162,14 @@ func (c *processCommand) Run(r *run) error {
 	if discovery != nil {
 		r.log.Error("scopes could not be listed; going on with those that are known", "error", discovery)
 	}
-	if err := known(r.ctx, e.store, c.Scope); err != nil {
+	var planned int64
+	err = e.processor.Patiently(r.ctx, func() error {
+		err := known(r.ctx, e.store, c.Scope)
+		if err == nil {
+			planned, err = jobs.PlanWindows(r.ctx, e.store, e.plan, began, work.Until)
+		}
 		return err
-	}
-	planned, err := jobs.PlanWindows(r.ctx, e.store, e.plan, began, work.Until)
+	})
 	if err != nil {
 		return err
 	}
@@ -203,7 +207,11 @@ func (c *processCommand) Run(r *run) error {
 		return fault.Wrap(fault.Unavailable, retention, "what is older than it is to be kept could not be dropped")
 	}
 	// asked of the ledger, for others may have tried them
-	failed, err := e.store.CountFailed(r.ctx, metering.LeaseRequest{Only: c.Scope, Until: work.Until})
+	var failed int
+	err = e.processor.Patiently(r.ctx, func() (err error) {
+		failed, err = e.store.CountFailed(r.ctx, metering.LeaseRequest{Only: c.Scope, Until: work.Until})
+		return err
+	})
 	if err != nil {
 		return err
 	}

@@ -13,6 +13,7 @@ import (
 	"ratebook/fault"
 	"ratebook/handlers"
 	"ratebook/handlers/api"
+	"ratebook/handlers/api/openapi"
 	v1 "ratebook/handlers/api/v1"
 	v2 "ratebook/handlers/api/v2"
 	"ratebook/metering"
@@ -65,7 +66,9 @@ func (e *engine) run(r *run, w *work, c web.Config, listening func(site, link st
 		link = ""
 	}
 	overview := handlers.NewOverview(e.store, e.settings, e.plan.WaitPeriods, time.Now, r.log)
-	c.Areas = append(c.Areas, setUp, overview)
+	described := openapi.NewSite()
+	c.Areas = append(c.Areas, setUp, overview, described)
+	c.Description = described.JSON
 	c.Areas = append(c.Areas, e.areas(r)...)
 	worker := handlers.Worker{
 		Collects: len(e.sources) > 0, Jobs: w.scheduler, Throughput: func() metering.Throughput { return w.throughput.Last(time.Now()) },

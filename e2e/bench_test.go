@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -325,6 +326,118 @@ func TestBenchDemo(t *testing.T) {
 	s.timePages(t, c, "/", "/costs", "/costs?group=metric", "/costs?group=flavor", "/costs?group=scope&group=metric&range=last-30-days", "/costs?group=id",
 		"/costs?group=metric&bucket=hour&range=last-7-days", "/scopes", "/scopes/1", "/metrics", "/metrics/vcpu", "/pricing", "/pricing/rules/new",
 		"/pricing/changes", "/settings", "/search?q=gen")
+}
+
+// The world of TestBenchAPI: in each hour of 30 days, each scope has a point of each metric.
+const (
+	apiScopes  = 250
+	apiMetrics = 10
+	apiHours   = 720
+	apiPoints  = 100_000 // of a push
+)
+
+// TestBenchAPI measures CloudKitty's API on PostgreSQL: data frames pushed, mappings made one after the other, and reports over
+// 1.8 million points, that were pushed.
+func TestBenchAPI(t *testing.T) {
+	if os.Getenv("RATEBOOK_BENCH") == "" {
+		t.Skip("a benchmark; set RATEBOOK_BENCH=1")
+	}
+	db := durable(t)
+	db.run(t, "migrate", "up")
+	s := db.serve(t, "serve", "--api-auth", "none")
+	push := func(body []byte) time.Duration {
+		began := time.Now()
+		res, err := http.Post(s.url+"/v2/dataframes", "application/json", bytes.NewReader(body))
+		must(t, err)
+		defer res.Body.Close()
+		if said, _ := io.ReadAll(res.Body); res.StatusCode != http.StatusNoContent {
+			t.Fatalf("%s: %.1000s", res.Status, said)
+		}
+		return time.Since(began)
+	}
+
+	// ten hours of 1,000 series of ten scopes at a time: at first each point is of another series
+	of := func(begin time.Time, fresh int) []byte {
+		return apiFrames(begin, 10, 10, 1000, func(hour, scope, i int) (metric, id string) {
+			if fresh > 0 {
+				return fmt.Sprintf("pushed%d", i%4), fmt.Sprintf("%08d-0000-%04d-%04d-%012d", fresh, hour, scope, i)
+			}
+			return fmt.Sprintf("pushed%d", i%4), fmt.Sprintf("00000000-0000-0000-%04d-%012d", scope, i)
+		})
+	}
+	before := benchBegin.AddDate(0, -3, 0)
+	for _, c := range []struct {
+		what  string
+		fresh bool
+	}{{"all of new series", true}, {"of known series", false}} {
+		var all []time.Duration
+		for i := range 7 {
+			fresh := 0
+			if c.fresh {
+				fresh = i + 1
+			}
+			body := of(before.Add(time.Duration(i)*10*time.Hour), fresh)
+			took := push(body)
+			if i == 0 {
+				t.Logf("the first push of %d points, of %d MB, %s: %.2f s", apiPoints, len(body)>>20, c.what, took.Seconds())
+				continue
+			}
+			all = append(all, took)
+		}
+		slices.Sort(all)
+		t.Logf("a push of %d points, %s: %.2f s in the middle, %.2f s at best: %.0f and %.0f points/s", apiPoints, c.what,
+			all[len(all)/2].Seconds(), all[0].Seconds(), apiPoints/all[len(all)/2].Seconds(), apiPoints/all[0].Seconds())
+	}
+
+	const hashmap = "/v1/rating/module_config/hashmap/"
+	service := s.call(t, http.MethodPost, hashmap+"services", map[string]any{"name": "metric1"}, http.StatusCreated)["service_id"]
+	field := s.call(t, http.MethodPost, hashmap+"fields", map[string]any{"name": "flavor", "service_id": service}, http.StatusCreated)["field_id"]
+	began := time.Now()
+	for i := range 1000 {
+		s.call(t, http.MethodPost, hashmap+"mappings", map[string]any{"field_id": field, "value": fmt.Sprintf("m1.flavor%d", i), "type": "flat", "cost": "0.0123"}, http.StatusCreated)
+	}
+	t.Logf("1,000 mappings, one after the other: %.2f s", time.Since(began).Seconds())
+
+	const hours = apiPoints / apiScopes / apiMetrics // of a push
+	for hour := 0; hour < apiHours; hour += hours {
+		push(apiFrames(benchBegin.Add(time.Duration(hour)*time.Hour), min(hours, apiHours-hour), apiScopes, apiMetrics, func(_, scope, i int) (metric, id string) {
+			return fmt.Sprintf("metric%d", i), fmt.Sprintf("7f3a0000-0000-0000-%04d-%012d", scope, i)
+		}))
+	}
+	when := "begin=" + benchBegin.Format(time.RFC3339) + "&end=" + benchBegin.Add(apiHours*time.Hour).Format(time.RFC3339)
+	s.timePages(t, http.DefaultClient, "/v2/summary?groupby=type&"+when, "/v2/summary?groupby=project_id&"+when, "/v2/summary?limit=1000&groupby=time&"+when,
+		"/v1/report/total?all_tenants=true&"+strings.ReplaceAll(when, "Z", ""), "/v2/dataframes?limit=1000&"+when, "/v2/dataframes?limit=1000&offset=100000&"+when)
+}
+
+// apiFrames is the body of a push: in each hour a frame with the points of each scope.
+func apiFrames(begin time.Time, hours, scopes, points int, of func(hour, scope, i int) (metric, id string)) []byte {
+	var b bytes.Buffer
+	b.WriteString(`{"dataframes":[`)
+	for hour := range hours {
+		for scope := range scopes {
+			if hour+scope > 0 {
+				b.WriteByte(',')
+			}
+			at := begin.Add(time.Duration(hour) * time.Hour)
+			fmt.Fprintf(&b, `{"period":{"begin":"%s","end":"%s"},"usage":{`, at.Format(time.RFC3339), at.Add(time.Hour).Format(time.RFC3339))
+			usage := map[string][]string{}
+			for i := range points {
+				metric, id := of(hour, scope, i)
+				usage[metric] = append(usage[metric], fmt.Sprintf(
+					`{"vol":{"unit":"GiB","qty":%d.25},"rating":{"price":0.%06d},"groupby":{"project_id":"scope-%03d","id":%q,"flavor":"m1.flavor%d"},"metadata":{"os":"linux","host":"node-%d"}}`,
+					i%1000, i*7%1_000_000, scope, id, i%12, i%40))
+			}
+			for i, metric := range slices.Sorted(maps.Keys(usage)) {
+				if i > 0 {
+					b.WriteByte(',')
+				}
+				fmt.Fprintf(&b, "%q:[%s]", metric, strings.Join(usage[metric], ","))
+			}
+			b.WriteString("}}")
+		}
+	}
+	b.WriteString("]}")
+	return b.Bytes()
 }
 
 // timePages logs how long each page takes, as a client beside the server sees it.

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"ratebook/e2e/testserver"
+	"ratebook/handlers/api/openapi/openapitest"
 )
 
 // python runs Debian's Python, which has CloudKitty's client.
@@ -334,7 +335,7 @@ func (c *ck) scopes(s *site, w *world) {
 	c.has(scope("acme"), "last_processed_timestamp", "2026-03-01T20:00:00+00:00")
 }
 
-// call sends JSON to the API and returns the answer, which must have the status.
+// call sends JSON to the API and returns the answer, which must have the status and be as the API's description has it.
 func (s *site) call(t testing.TB, method, path string, body any, status int) map[string]any {
 	t.Helper()
 	text, err := json.Marshal(body)
@@ -349,6 +350,9 @@ func (s *site) call(t testing.TB, method, path string, body any, status int) map
 	must(t, err)
 	if res.StatusCode != status {
 		t.Fatalf("%s %s: %s, want %d\n%s", method, path, res.Status, status, said)
+	}
+	if err := openapitest.Validate(method, path, res.StatusCode, res.Header.Get("Content-Type"), said); err != nil {
+		t.Errorf("%s %s: %s is not as described: %v\n%s", method, path, res.Status, err, said)
 	}
 	var v map[string]any
 	d := json.NewDecoder(bytes.NewReader(said))

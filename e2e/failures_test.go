@@ -156,8 +156,8 @@ func TestDatabaseRestart(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	random := rand.New(rand.NewPCG(seed, 0))
 	p := db.start(t, w.process(source.URL, "--lease", "2s")...)
-	// without a database to plan in, process says so and ends
-	eventually(t, "windows are planned", func() bool { return db.number(t, "SELECT COUNT(*) FROM windows") > 0 })
+	// without a database to begin with, process says so and ends
+	eventually(t, "it is working", func() bool { return db.number(t, "SELECT COUNT(*) FROM scopes") > 0 })
 	crashes := 0
 	for midway := false; crashes < often(5, 40); {
 		pause := time.NewTimer(time.Duration(50+random.IntN(500)) * time.Millisecond)
