@@ -282,7 +282,7 @@ func TestMendFinding(t *testing.T) {
 		end, err := time.Parse(time.RFC3339, last)
 		must(t, err)
 		ask.Set("begin", begin.Format("2006-01-02T15:04"))
-		ask.Set("end", end.Add(time.Hour).Format("2006-01-02T15:04"))
+		ask.Set("end", end.AddDate(0, 0, 1).Format("2006-01-02T15:04")) // the list has days
 		v.open("/processing/tasks/new?" + ask.Encode())
 		v.says("#task-touch", "2")
 		v.fill("#reason", "x1.preview had no price.")
