@@ -37,6 +37,9 @@ func (t *Token) Caller() *Caller {
 	return c
 }
 
+// undefinedScope is the id of the scope of pushed points that name none: metering.UndefinedScope.
+const undefinedScope = "__UNDEF__"
+
 // maxTokenName is the most characters that a token's name may have.
 const maxTokenName = 64
 
@@ -60,8 +63,8 @@ func (t *Token) Check(now time.Time) error {
 		complain("scopes", "only a tenant's token has scopes; other roles read every scope")
 	}
 	for _, s := range t.Scopes {
-		if s == "" {
-			complain("scopes", "the id of a scope can't be empty")
+		if s == "" || s == undefinedScope {
+			complain("scopes", "a tenant's scope has an id; usage that names no scope is nobody's")
 		}
 	}
 	if !t.Expires.IsZero() && !t.Expires.After(now) {

@@ -12,6 +12,7 @@ import (
 
 	"ratebook/access"
 	"ratebook/fault"
+	"ratebook/metering"
 	"ratebook/period"
 	"ratebook/store"
 )
@@ -69,6 +70,9 @@ func checkScopes(ids []string) error {
 	}
 	if slices.Contains(ids, "") {
 		return fault.New(fault.Invalid, "the id of a scope can't be empty")
+	}
+	if slices.Contains(ids, metering.UndefinedScope) {
+		return fault.New(fault.Invalid, "%s is usage that names no scope, which is no tenant's", metering.UndefinedScope)
 	}
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"time"
 
 	"ratebook/access/keystone"
@@ -37,7 +38,14 @@ func (f *apiFlags) configure(c *web.Config, tokens web.Tokens, listen string) er
 		if !onLoopback(address) {
 			return fault.New(fault.Invalid, "--api-auth none lets everyone do everything, and %s can be reached from elsewhere; listen on loopback, such as 127.0.0.1:8889, or use tokens", address)
 		}
-		c.Authenticator = web.NoAuth{}
+		if slices.Contains(f.APIOrigin, "*") {
+			return fault.New(fault.Invalid, "--api-auth none with --api-origin '*' lets every page that a browser of this machine shows do everything; name the sites")
+		}
+		a := web.NoAuth{}
+		if c.BaseURL != nil {
+			a.Host = c.BaseURL.Hostname()
+		}
+		c.Authenticator = a
 	case "keystone":
 		if f.KeystoneURL == "" {
 			return fault.New(fault.Invalid, "--api-auth keystone needs --keystone-url, such as https://keystone.example:5000/v3")

@@ -53,6 +53,9 @@ var pagesOfDemo = map[string]string{
 	"price-change":     "",
 	"price-delete":     "",
 	"pricing-changes":  "/pricing/changes",
+	"scripts":          "/pricing/scripts",
+	"script-new":       "/pricing/scripts/new",
+	"script":           "",
 	"processing":       "/processing",
 	"coverage":         "/processing/coverage",
 	"coverage-year":    "/processing/coverage?zoom=year",
@@ -71,6 +74,8 @@ var pagesOfDemo = map[string]string{
 	"findings-wrong":   "/processing/findings?from=nonsense",
 	"settings":         "/settings",
 	"settings-changes": "/settings/changes",
+	"tokens":           "/settings/tokens",
+	"token-revoke":     "/settings/tokens/1/revoke",
 	"password":         "/settings/password",
 	"search":           "/search?q=g",
 	"not-found":        "/nothing/here",
@@ -95,6 +100,11 @@ func (s *site) withTasks(t *testing.T, login, password string) (paths map[string
 		paths[task.page] = v.where()
 		v.says("#task .badge", task.state)
 	}
+	v.open("/pricing/scripts/new")
+	v.fill("#name", "night rate")
+	v.fill("#data", "for points in data['usage'].values():\n    for point in points:\n        point['rating']['price'] *= decimal('0.5')\n")
+	v.click("main form button.primary")
+	paths["script"] = v.attribute(`main a[href^="/pricing/scripts/"]:not([href$="/new"])`, "href")
 	return paths
 }
 

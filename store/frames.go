@@ -19,6 +19,9 @@ import (
 	"ratebook/period"
 )
 
+// mostFrames is more frames than there can be.
+const mostFrames = 1 << 40
+
 // Frames calls yield with each frame of rated data points that a query asks for, in order, all read from one state of the
 // database, and returns how many points match in the whole range, whatever the page. Points from before a time that charges
 // are kept from are Invalid, and the error says what can be asked instead.
@@ -33,6 +36,9 @@ func (s *Store) Frames(ctx context.Context, q *costs.FrameQuery, yield func(*cos
 	if q.Offset < 0 || q.Limit < 0 {
 		return 0, fault.New(fault.Invalid, "offset and limit can't be negative")
 	}
+	page := *q
+	page.Offset, page.Limit = min(q.Offset, mostFrames), min(q.Limit, mostFrames) // their sum is a number, too
+	q = &page
 	settings, err := s.currentSettings(ctx)
 	if err != nil {
 		return 0, err

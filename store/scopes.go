@@ -8,11 +8,15 @@ import (
 
 	"github.com/jmoiron/sqlx"
 
+	"ratebook/fault"
 	"ratebook/metering"
 )
 
 // UseSource stores what a process knows of a source, by its name, and returns it with its number.
 func (s *Store) UseSource(ctx context.Context, src metering.Source) (metering.Source, error) {
+	if src.Name == metering.PushSource {
+		return src, fault.New(fault.Invalid, "%q is the source of usage that is pushed; give this one another name", src.Name)
+	}
 	err := s.update(ctx, func(t *tx) error {
 		_, err := t.get(ctx, &src.Ref, `INSERT INTO sources (name, kind, url, scope_key) VALUES (?, ?, ?, ?)
 			ON CONFLICT (name) DO UPDATE SET kind = excluded.kind, url = excluded.url, scope_key = excluded.scope_key

@@ -4,7 +4,11 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	"ratebook/fault"
 	"ratebook/metering"
@@ -14,6 +18,14 @@ import (
 // AddScope stores a scope that somebody names, and returns it. Its first window is the one after n.LastProcessed. One that is
 // there already is a Conflict.
 func (s *Store) AddScope(ctx context.Context, n metering.NewScope, actor string) (added *metering.ScopeState, err error) {
+	for what, text := range map[string]string{"id": n.ID, "key": n.Key, "source": n.Source, "fetcher": n.Fetcher} {
+		if len(text) > longestScopeText || strings.ContainsRune(text, 0) || !utf8.ValidString(text) {
+			return nil, fault.New(fault.Invalid, "the scope's %s is longer than %d bytes, or no text", what, longestScopeText)
+		}
+	}
+	if n.Source == metering.PushSource {
+		return nil, fault.New(fault.Invalid, "scopes of the source %q come with what is pushed, and have no windows", n.Source)
+	}
 	err = s.update(ctx, func(t *tx) error {
 		key, err := t.scopeKey(ctx)
 		if err != nil {
@@ -28,6 +40,9 @@ func (s *Store) AddScope(ctx context.Context, n metering.NewScope, actor string)
 			return err
 		}
 		now, first := time.Now(), period.Floor(n.LastProcessed, length).Add(length)
+		if err := t.checkFirst(ctx, first, now, length); err != nil {
+			return err
+		}
 		var ref int64
 		found, err := t.get(ctx, &ref, `INSERT INTO scopes (source, scope_key, scope, fetcher, active, found_at, planned_to) VALUES (?, ?, ?, ?, ?, ?, ?)
 			ON CONFLICT (source, scope_key, scope) DO NOTHING RETURNING id`, source, cmp.Or(n.Key, key), n.ID, n.Fetcher, n.Active, at(now), at(first))
@@ -48,6 +63,28 @@ func (s *Store) AddScope(ctx context.Context, n metering.NewScope, actor string)
 		return nil, err
 	}
 	return added, nil
+}
+
+const (
+	longestScopeText = 255    // bytes
+	mostBacklog      = 50_000 // windows of a scope: some six years of hours
+)
+
+// checkFirst says whether a scope's first window may begin at a time: not before what is kept, and not so early that its windows
+// would keep those of all others waiting.
+func (t *tx) checkFirst(ctx context.Context, first, now time.Time, length time.Duration) error {
+	kept, err := t.chargesFrom(ctx)
+	switch {
+	case err != nil:
+		return err
+	case first.Before(kept):
+		return fault.New(fault.Invalid, "charges from before %s are not kept; let the scope begin there or later", kept.UTC().Format(time.RFC3339))
+	case now.Sub(first)/length > mostBacklog:
+		return fault.New(fault.Invalid, "from %s on there would be more than %d windows; let the scope begin later", first.UTC().Format(time.RFC3339), mostBacklog)
+	case first.After(now.Add(400 * 24 * time.Hour)):
+		return fault.New(fault.Invalid, "%s is more than a year ahead", first.UTC().Format(time.RFC3339))
+	}
+	return nil
 }
 
 // scopeKey returns the label that names scopes.
@@ -103,10 +140,13 @@ func (s *Store) SetScopeActive(ctx context.Context, ref int64, active bool, acto
 
 // ResetScopes makes the windows of some scopes that begin at a time or later due again: a task supersedes their charges, the
 // oldest first. Until the first of them is done again, that time is how far the scopes are processed. The time is rounded down
-// to the begin of a window. It is
-// Invalid if no window is planned as late as that, and a Conflict if another task has some of the windows. Windows that were waived
-// stay so.
+// to the begin of a window. It is Invalid if no window is planned as late as that, and a Conflict if another task has some of
+// the windows. Windows that were waived stay so.
 func (s *Store) ResetScopes(ctx context.Context, scopes []int64, from time.Time, reason, actor string) (task int64, err error) {
+	wanted := map[int64]bool{}
+	for _, id := range scopes {
+		wanted[id] = true
+	}
 	err = s.update(ctx, func(t *tx) error {
 		if err := t.lockTasks(ctx); err != nil {
 			return err
@@ -116,42 +156,46 @@ func (s *Store) ResetScopes(ctx context.Context, scopes []int64, from time.Time,
 			return err
 		}
 		from := period.Floor(from, length)
-		if err := t.holdScopes(ctx, scopes); err != nil {
-			return err
+		for part := range slices.Chunk(slices.Sorted(maps.Keys(wanted)), mostIDs) {
+			if err := t.holdScopes(ctx, part); err != nil {
+				return err
+			}
 		}
 		var rows []struct {
-			ID        int64
+			scopeRow
 			PlannedTo timestamp `db:"planned_to"`
 		}
-		query, args := in("SELECT id, planned_to FROM scopes WHERE id IN (?) ORDER BY id", scopes)
-		if err := t.list(ctx, &rows, query, args...); err != nil {
+		if err := t.list(ctx, &rows, "SELECT s.planned_to, "+scopeColumns+" WHERE src.kind <> ? ORDER BY s.id", metering.PushSource); err != nil {
 			return err
 		}
-		var end time.Time
-		var reset []int64
-		for _, r := range rows {
-			if r.PlannedTo.After(from) {
-				reset = append(reset, r.ID)
+		var end time.Time // of what is planned
+		var whole []*metering.Scope
+		var there, later []int64 // that are planned to the time, or further
+		for i := range rows {
+			r := &rows[i]
+			if !wanted[r.ID] {
+				continue
 			}
+			whole = append(whole, r.scope())
 			if r.PlannedTo.After(end) {
 				end = r.PlannedTo.Time
 			}
+			switch {
+			case r.PlannedTo.After(from):
+				later = append(later, r.ID)
+			case r.PlannedTo.Equal(from):
+				there = append(there, r.ID)
+			}
 		}
-		all := period.Range{Begin: from, End: end}
 		if kept, err := t.chargesFrom(ctx); err != nil {
 			return err
 		} else if from.Before(kept) {
 			return fault.New(fault.Invalid, "charges from before %s were dropped, and so were their windows; reset to that time or later", kept.UTC().Format(time.RFC3339))
 		}
-		var known []scopeRow
-		query, args = in("SELECT "+scopeColumns+" WHERE s.id IN (?)", scopes)
-		if err := t.list(ctx, &known, query, args...); err != nil {
-			return err
+		if len(there)+len(later) == 0 {
+			return fault.New(fault.Invalid, "no window is planned as late as %s yet; the last one that is ends at %s", from.UTC().Format(time.RFC3339), end.UTC().Format(time.RFC3339))
 		}
-		var whole []*metering.Scope
-		for i := range known {
-			whole = append(whole, known[i].scope())
-		}
+		all := period.Range{Begin: from, End: end}
 		busy, err := t.busy(ctx, all)
 		if err != nil {
 			return err
@@ -159,18 +203,16 @@ func (s *Store) ResetScopes(ctx context.Context, scopes []int64, from time.Time,
 		if err := metering.CheckOverlap(whole, all, busy); err != nil {
 			return err
 		}
-		query, args = in("UPDATE scopes SET reset_to = ? WHERE id IN (?) AND planned_to >= ?", at(from), scopes, at(from))
-		n, err := t.exec(ctx, query, args...)
-		if err != nil {
-			return err
+		for part := range slices.Chunk(append(there, later...), mostIDs) {
+			query, args := in("UPDATE scopes SET reset_to = ? WHERE id IN (?)", at(from), part)
+			if _, err := t.exec(ctx, query, args...); err != nil {
+				return err
+			}
 		}
-		if n == 0 {
-			return fault.New(fault.Invalid, "no window is planned as late as %s yet; the last one that is ends at %s", from.UTC().Format(time.RFC3339), end.UTC().Format(time.RFC3339))
-		}
-		if len(reset) == 0 {
+		if len(later) == 0 {
 			return nil
 		}
-		task, err = t.addTask(ctx, &metering.NewTask{Kind: metering.Reset, Range: all, Reason: reason, Author: actor, ScopeIDs: scopeIDs(whole)}, reset)
+		task, err = t.addTask(ctx, &metering.NewTask{Kind: metering.Reset, Range: all, Reason: reason, Author: actor, ScopeIDs: scopeIDs(whole)}, later)
 		return err
 	})
 	return task, err

@@ -60,23 +60,37 @@ var identities = []string{"X-User-Id", "X-User", "X-Roles", "X-Role", "X-Domain-
 // apiHandler answers the requests to the APIs, and, for who wants no page, to the root.
 func (s *site) apiHandler() http.Handler {
 	e := s.newEcho()
-	e.Use(s.begin, s.numbered, s.logged, s.compressed(), s.translated, s.recovered(), s.shared(), s.sameSite, short, s.bounded(), s.timed)
+	e.Use(s.begin, s.numbered, s.marked, s.logged, s.compressed(), s.translated, s.recovered(), s.shared(), s.sameSite, short, s.bounded(), s.timed)
 	e.GET("/", s.versions)
 	s.bare(e, "/healthcheck", healthz)
-	for i := range s.APIs {
-		a := &s.APIs[i]
-		mark := func(next echo.HandlerFunc) echo.HandlerFunc {
-			return func(c echo.Context) error {
-				c.Set("api", a)
-				return next(c)
-			}
-		}
+	if s.Description != nil {
+		e.GET(descriptionPath, s.Description)
+	}
+	for _, a := range s.APIs {
 		path := "/" + a.Version
-		e.Any(path, a.Bare, mark)
-		g := e.Group(path, mark, s.called)
-		a.Routes(g)
+		e.Any(path, a.Bare)
+		a.Routes(e.Group(path, s.called))
 	}
 	return e
+}
+
+// descriptionPath is where the APIs are described.
+const descriptionPath = "/api/openapi.json"
+
+// marked notes which of the APIs a request is to, so that this one answers if it fails.
+func (s *site) marked(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		if i := slices.IndexFunc(s.APIs, func(a API) bool { return a.has(c.Request().URL.Path) }); i >= 0 {
+			c.Set("api", &s.APIs[i])
+		}
+		return next(c)
+	}
+}
+
+// has reports whether a path is the API's, or below it.
+func (a *API) has(path string) bool {
+	rest, ok := strings.CutPrefix(path, "/"+a.Version)
+	return ok && (rest == "" || rest[0] == '/')
 }
 
 // programs reports whether a request is for the APIs.
@@ -87,10 +101,7 @@ func (s *site) programs(r *http.Request) bool {
 	if r.URL.Path == "/" {
 		return !strings.Contains(r.Header.Get(echo.HeaderAccept), echo.MIMETextHTML) && r.Header.Get("HX-Request") == ""
 	}
-	return slices.ContainsFunc(s.APIs, func(a API) bool {
-		rest, ok := strings.CutPrefix(r.URL.Path, "/"+a.Version)
-		return ok && (rest == "" || rest[0] == '/')
-	})
+	return slices.ContainsFunc(s.APIs, func(a API) bool { return a.has(r.URL.Path) })
 }
 
 // numbered gives the request's number as OpenStack has it, too.

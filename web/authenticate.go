@@ -1,7 +1,9 @@
 package web
 
 import (
+	"net"
 	"net/http"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -16,7 +18,10 @@ func secretOf(r *http.Request) string {
 	if secret := r.Header.Get("X-Auth-Token"); secret != "" {
 		return secret
 	}
-	secret, _ := strings.CutPrefix(r.Header.Get(echo.HeaderAuthorization), "Bearer ")
+	scheme, secret, _ := strings.Cut(r.Header.Get(echo.HeaderAuthorization), " ")
+	if !strings.EqualFold(scheme, "Bearer") { // a proxy's business, maybe
+		return ""
+	}
 	return strings.TrimSpace(secret)
 }
 
@@ -46,10 +51,21 @@ func (a TokenAuth) Authenticate(r *http.Request) (*access.Caller, error) {
 func (TokenAuth) Challenge() string { return `Bearer realm="ratebook"` }
 
 // NoAuth lets everyone do everything. It is for listeners that only programs of the same machine reach.
-type NoAuth struct{}
+type NoAuth struct {
+	Host string // another name than localhost that requests may come to; empty: none
+}
 
-// Authenticate believes everyone. The project is only the one whose costs are meant where a request names none.
-func (NoAuth) Authenticate(r *http.Request) (*access.Caller, error) {
+// Authenticate believes everyone who asks for this machine by its own name: a page from elsewhere, whose name was made to lead here,
+// asks for that. The project is only the one whose costs are meant where a request names none.
+func (a NoAuth) Authenticate(r *http.Request) (*access.Caller, error) {
+	host := r.Host
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		host = h
+	}
+	addr, err := netip.ParseAddr(strings.Trim(host, "[]"))
+	if !strings.EqualFold(host, "localhost") && (err != nil || !addr.IsLoopback()) && (a.Host == "" || !strings.EqualFold(host, a.Host)) {
+		return nil, fault.New(fault.Forbidden, "the API lets everyone in here, but only by the names localhost and 127.0.0.1")
+	}
 	project := r.Header.Get("X-Project-Id")
 	if project == "" {
 		project = r.Header.Get("X-Tenant-Id")

@@ -127,7 +127,7 @@ func (s *site) answer(c echo.Context, p problem) error {
 			return c.JSON(p.Status, p)
 		case partial(c):
 			return s.answerPart(c, p)
-		case p.Status == http.StatusUnauthorized && r.Method == http.MethodGet:
+		case p.Status == http.StatusUnauthorized && r.Method == http.MethodGet && secretOf(r) == "":
 			return Redirect(c, signIn(r.URL.RequestURI()), "")
 		case strings.Contains(r.Header.Get(echo.HeaderAccept), echo.MIMETextHTML):
 			return s.answerPage(c, p)

@@ -35,11 +35,12 @@ type Config struct {
 	TLSCert, TLSKey string         // PEM files; empty: plain HTTP
 	Drain           time.Duration  // how long /readyz says no before the listener closes, for load balancers to look elsewhere
 
-	APIs           []API         // for programs
-	Authenticator  Authenticator // of who asks over them; set if APIs is
-	APIListen      string        // address of a listener for the APIs alone; empty: they are on the main one
-	AllowedOrigins []string      // sites whose pages may use the APIs; "*" is any
-	Tokens         Tokens        // with which programs may ask for pages and reports; nil: there are none
+	APIs           []API            // for programs
+	Authenticator  Authenticator    // of who asks over them; set if APIs is
+	Description    echo.HandlerFunc // answers what the APIs are, to everyone; nil: nothing does
+	APIListen      string           // address of a listener for the APIs alone; empty: they are on the main one
+	AllowedOrigins []string         // sites whose pages may use the APIs; "*" is any
+	Tokens         Tokens           // with which programs may ask for pages and reports; nil: there are none
 
 	Areas    []Area                                                   // of the site
 	Sessions scs.Store                                                // where sessions are kept; nil: nobody can sign in

@@ -15,6 +15,7 @@ import (
 	"math/big"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -22,6 +23,7 @@ import (
 	"testing"
 	"time"
 
+	"ratebook/access"
 	"ratebook/fault"
 )
 
@@ -246,5 +248,35 @@ func TestTLS(t *testing.T) {
 	}
 	if err := Serve(t.Context(), Config{TLSCert: certFile, TLSKey: certFile}); fault.KindOf(err) != fault.Invalid || !strings.Contains(err.Error(), "cert.pem") {
 		t.Error(err)
+	}
+}
+
+// TestAuthentication holds what a request says of who asks against who is let in.
+func TestAuthentication(t *testing.T) {
+	for _, c := range []struct {
+		authorization, token string
+		want                 string
+	}{
+		{"", "", ""}, {"Bearer rb_1", "", "rb_1"}, {"bearer  rb_1 ", "", "rb_1"}, {"Basic dXNlcjpwYXNz", "", ""}, {"rb_1", "", ""},
+		{"Basic dXNlcjpwYXNz", "rb_2", "rb_2"}, {"Bearer rb_1", "rb_2", "rb_2"},
+	} {
+		r := httptest.NewRequest(http.MethodGet, "/", nil)
+		r.Header.Set("Authorization", c.authorization)
+		r.Header.Set("X-Auth-Token", c.token)
+		if got := secretOf(r); got != c.want {
+			t.Errorf("%+v has the secret %q", c, got)
+		}
+	}
+	for host, let := range map[string]bool{
+		"localhost": true, "localhost:8080": true, "LOCALHOST:1": true, "127.0.0.1:8080": true, "127.8.8.8": true, "[::1]:8080": true, "::1": true,
+		"billing.example:8080": true, "": false, "evil.example": false, "evil.example:8080": false, "10.0.0.1": false, "localhost.evil.example": false,
+	} {
+		r := httptest.NewRequest(http.MethodGet, "/v2/scope", nil)
+		r.Host = host
+		r.Header.Set("X-Project-Id", "acme")
+		who, err := NoAuth{Host: "billing.example"}.Authenticate(r)
+		if (err == nil) != let || err != nil && fault.KindOf(err) != fault.Forbidden || err == nil && (who.Role != access.Admin || who.Project != "acme") {
+			t.Errorf("by the name %q: %+v, %v", host, who, err)
+		}
 	}
 }

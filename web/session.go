@@ -30,7 +30,7 @@ const (
 // written only when it changes.
 func (s *site) session(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
-		if s.sessions == nil || s.machines[c.Path()] {
+		if s.sessions == nil || s.machines[c.Path()] || c.Path() == descriptionPath {
 			return next(c)
 		}
 		if secret := secretOf(c.Request()); secret != "" && s.Tokens != nil {

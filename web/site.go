@@ -132,6 +132,10 @@ func (s *site) handler() http.Handler {
 	s.bare(e, "/favicon.ico", favicon)
 	s.bare(e, "/robots.txt", robots)
 
+	if s.Description != nil {
+		e.GET(descriptionPath, s.Description)
+	}
+
 	r := &Router{
 		Anyone: e.Group(""),
 		Tenant: e.Group("", needs(access.Tenant)), Viewer: e.Group("", needs(access.Viewer)),

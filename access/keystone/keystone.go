@@ -8,6 +8,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -31,6 +32,7 @@ const (
 	patience   = 10 * time.Second
 	mostTokens = 10_000
 	mostToken  = 16 << 10 // bytes
+	mostAtOnce = 16       // questions
 )
 
 // Config says which Keystone to ask.
@@ -50,6 +52,7 @@ type Authenticator struct {
 	url   string // of its API
 	http  http.Client
 	calls singleflight.Group
+	slots chan struct{} // of questions that may be open at a time
 
 	mu    sync.Mutex
 	known map[[32]byte]answer // by the token's digest
@@ -77,7 +80,7 @@ func New(c Config) (*Authenticator, error) {
 		}
 	}
 	return &Authenticator{
-		Config: c, root: root, url: root + "/v3/", known: map[[32]byte]answer{},
+		Config: c, root: root, url: root + "/v3/", known: map[[32]byte]answer{}, slots: make(chan struct{}, mostAtOnce),
 		http: http.Client{Transport: transport, Timeout: patience, CheckRedirect: func(*http.Request, []*http.Request) error {
 			return http.ErrUseLastResponse // a redirect would carry the token elsewhere
 		}},
@@ -100,7 +103,15 @@ func (a *Authenticator) Authenticate(r *http.Request) (*access.Caller, error) {
 		// the request's own context would end the question for others who ask the same
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), patience)
 		defer cancel()
-		v, err, _ := a.calls.Do(string(digest[:]), func() (any, error) { return a.ask(ctx, token, digest) })
+		v, err, _ := a.calls.Do(string(digest[:]), func() (any, error) {
+			select {
+			case a.slots <- struct{}{}:
+				defer func() { <-a.slots }()
+			case <-ctx.Done():
+				return nil, fault.Wrap(fault.Unavailable, ctx.Err(), "Keystone is asked about too many tokens just now; try again in a moment")
+			}
+			return a.ask(ctx, token, digest)
+		})
 		if err != nil {
 			return nil, err
 		}
@@ -144,6 +155,9 @@ func (a *Authenticator) ask(ctx context.Context, token string, digest [32]byte) 
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if len(a.known) >= mostTokens { // strangers must not push out those who are known
+		maps.DeleteFunc(a.known, func(_ [32]byte, one answer) bool { return one.caller == nil || !asked.Before(one.until) })
+	}
 	if len(a.known) >= mostTokens {
 		clear(a.known)
 	}
@@ -170,7 +184,8 @@ func (a *Authenticator) caller(result *tokens.GetResult) (*access.Caller, time.T
 	if project != nil && project.ID != "" {
 		c.Project, c.Scopes = project.ID, []string{project.ID}
 	}
-	if slices.ContainsFunc(roles, func(r tokens.Role) bool { return slices.Contains(a.AdminRoles, r.Name) }) {
+	// a role in a domain says nothing of projects
+	if c.Project != "" && slices.ContainsFunc(roles, func(r tokens.Role) bool { return slices.Contains(a.AdminRoles, r.Name) }) {
 		c.Role, c.Scopes = access.Admin, nil
 	}
 	return c, token.ExpiresAt, nil
