@@ -1,6 +1,7 @@
 package handlers
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"slices"
@@ -210,7 +211,16 @@ func (h *Scripts) Update(c echo.Context) error {
 	if status != 0 {
 		return h.formPage(c, status, "Edit the script", f, s)
 	}
-	return web.Redirect(c, scriptPath(s.ID), "Saved: "+f.Name+".")
+	return web.Redirect(c, scriptPath(s.ID), h.saved(c.Request().Context(), s.ID, f.Name))
+}
+
+// saved says that a script that had priced nothing was replaced, and that it may have priced something meanwhile.
+func (h *Scripts) saved(ctx context.Context, id, name string) string {
+	notice := "Saved: " + name + "."
+	if priced, err := h.rules.HasPriced(ctx, id); priced || err != nil { // the script is saved in any case
+		notice += " Windows may have been charged meanwhile with the script as it was. Their charges stay, and name the version of the rules that made them."
+	}
+	return notice
 }
 
 // formPage answers with a script's form. s is the script that it was made from, or nil.

@@ -224,6 +224,19 @@ func TestEditScript(t *testing.T) {
 	}
 }
 
+// TestSavedScript: what was charged while a script was saved is said.
+func TestSavedScript(t *testing.T) {
+	h := NewScripts(newScriptBook(), nil, nil)
+	for id, want := range map[string]string{
+		"broken":  "Saved: x.",
+		"running": "Saved: x. Windows may have been charged meanwhile with the script as it was. Their charges stay, and name the version of the rules that made them.",
+	} {
+		if got := h.saved(t.Context(), id, "x"); got != want {
+			t.Errorf("%s: %s", id, got)
+		}
+	}
+}
+
 // TestScriptThatHasPriced: one that has priced something stays, and is followed by another.
 func TestScriptThatHasPriced(t *testing.T) {
 	b := newScriptBook()

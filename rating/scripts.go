@@ -176,9 +176,10 @@ func incoming(all []script.Attribute) metering.Attributes {
 
 // known finds the series of points that scripts left.
 type known struct {
-	frame   *Frame
-	all     map[seriesKey]*metering.Series
-	metrics map[metricKey]*metering.Metric
+	frame    *Frame
+	all      map[seriesKey][]*metering.Series // in the order of their points
+	metrics  map[metricKey]*metering.Metric
+	literals map[literal]bool
 }
 
 // seriesKey identifies a series, also one of a metric that has no number from the database.
@@ -189,14 +190,35 @@ type seriesKey struct {
 
 type metricKey struct{ name, unit string }
 
+// literal is an attribute of a metric's points whose value is JSON that is no text.
+type literal struct {
+	metric string
+	metering.Attribute
+}
+
 func keyOf(s *metering.Series) seriesKey { return seriesKey{s.Metric.Name, s.Fingerprint()} }
 
+// seenKey returns the key of a series as scripts see it: to them all values are texts.
+func seenKey(s *metering.Series) seriesKey {
+	seen := *s
+	seen.Literals = nil
+	return keyOf(&seen)
+}
+
 func newKnown(f *Frame) *known {
-	k := &known{f, make(map[seriesKey]*metering.Series, len(f.Points)), map[metricKey]*metering.Metric{}}
+	k := &known{f, make(map[seriesKey][]*metering.Series, len(f.Points)), map[metricKey]*metering.Metric{}, map[literal]bool{}}
 	for i := range f.Points {
 		s := f.Points[i].Series
-		k.all[keyOf(s)] = s
+		key := seenKey(s)
+		k.all[key] = append(k.all[key], s)
 		k.metrics[metricKey{s.Metric.Name, s.Metric.Unit}] = s.Metric
+		for _, name := range s.Literals {
+			for _, as := range [...]metering.Attributes{s.Groupby, s.Metadata} {
+				if value, ok := as.Get(name); ok {
+					k.literals[literal{s.Metric.Name, metering.Attribute{Name: name, Value: value}}] = true
+				}
+			}
+		}
 	}
 	return k
 }
@@ -209,11 +231,37 @@ func (k *known) series(p *script.Point) *metering.Series {
 	}
 	s := &metering.Series{Scope: k.frame.Scope, Metric: m, Groupby: incoming(p.Groupby), Metadata: incoming(p.Metadata)}
 	key := keyOf(s)
-	if old := k.all[key]; old != nil {
-		return old
+	if same := k.all[key]; len(same) > 0 {
+		if len(same) > 1 { // they may differ in what is a text, so each is for one point
+			k.all[key] = same[1:]
+		}
+		return same[0]
 	}
-	k.all[key] = s
+	s.Literals = k.literalsOf(s)
+	k.all[key] = []*metering.Series{s}
 	return s
+}
+
+// literalsOf returns the names of the attributes of a series that scripts changed whose values are no texts in some point that
+// they were given, in order. One that is now in groupby and in metadata is a text.
+func (k *known) literalsOf(s *metering.Series) (names []string) {
+	if len(k.literals) == 0 {
+		return nil
+	}
+	for _, both := range [...][2]metering.Attributes{{s.Groupby, s.Metadata}, {s.Metadata, s.Groupby}} {
+		for _, a := range both[0] {
+			if k.literals[literal{s.Metric.Name, a}] && !has(both[1], a.Name) {
+				names = append(names, a.Name)
+			}
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+func has(as metering.Attributes, name string) bool {
+	_, ok := as.Get(name)
+	return ok
 }
 
 // metric returns the metric of a name, with the unit, or nil.

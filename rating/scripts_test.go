@@ -246,3 +246,42 @@ func FuzzCheckScript(f *testing.F) {
 		}
 	})
 }
+
+// TestLiterals: what is a number, true or an object in an attribute stays one under scripts, unless they change it.
+func TestLiterals(t *testing.T) {
+	for _, c := range []struct {
+		name, script string
+		want         []string // of each point: its id, and the names of the attributes that are no texts
+	}{
+		{"nothing changes", "", []string{"a: [m n]", "a: []", "b: [n]", "c: []"}},
+		{"prices change", "for p in data['usage']['cpu']:\n  p['rating']['price'] = 1", []string{"a: [m n]", "a: []", "b: [n]", "c: []"}},
+		{"others are added; what is no text somewhere is none", "for p in data['usage']['cpu']:\n  p['metadata']['x'] = p['groupby']['id']", []string{"a: [m n]", "a: [m n]", "b: [m n]", "c: []"}},
+		{"its value changes", "data['usage']['cpu'][0]['metadata']['n'] = '5'", []string{"a: [m]", "a: [m n]", "b: [n]", "c: []"}},
+		{"it goes", "data['usage']['cpu'][0]['metadata'].pop('n')", []string{"a: [m]", "a: [m n]", "b: [n]", "c: []"}},
+		{"it is in both", "data['usage']['cpu'][0]['groupby']['n'] = '4'", []string{"a: [m]", "a: [m n]", "b: [n]", "c: []"}},
+		{"a point is added twice", "for _ in range(2):\n  data['usage']['cpu'].append(data['usage']['cpu'][2])", []string{"a: [m n]", "a: []", "b: [n]", "b: [n]", "b: [n]", "c: []"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			f := scriptFrame()
+			cpu := f.Points[0]
+			point := func(id, n string, literals ...string) Point {
+				p, s := cpu, *cpu.Series
+				s.Groupby, s.Metadata = metering.Attributes{{Name: "id", Value: id}}, metering.Attributes{{Name: "m", Value: "true"}, {Name: "n", Value: n}}
+				s.Literals, p.Series = literals, &s
+				return p
+			}
+			f.Points = []Point{point("a", "4", "m", "n"), point("a", "4"), point("b", "1.50", "n"), f.Points[2]}
+			if err := compiled(t, scriptRules(1, Script{Name: "s", Data: c.script})).Price(t.Context(), new(script.Interpreter), f); err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for _, p := range f.Points {
+				id, _ := p.Series.Groupby.Get("id")
+				got = append(got, fmt.Sprintf("%s: %v", id, p.Series.Literals))
+			}
+			if !slices.Equal(got, c.want) {
+				t.Errorf("got  %q\nwant %q", got, c.want)
+			}
+		})
+	}
+}

@@ -69,6 +69,19 @@ const (
 
 var errScopeLeased = errors.New("store: a scope is leased")
 
+// PushedBefore returns what a push came to that was stored earlier, if it was. It is a Conflict if its key was used for another
+// request.
+func (s *Store) PushedBefore(ctx context.Context, p *metering.Push) (done metering.Pushed, found bool, err error) {
+	if p.Idempotency == "" {
+		return done, false, nil
+	}
+	err = s.view(ctx, func(t *tx) (err error) {
+		done, found, err = (&pushing{s: s, p: p}).repeated(ctx, t)
+		return err
+	})
+	return done, found, err
+}
+
 // pushing is one Push.
 type pushing struct {
 	s        *Store

@@ -75,7 +75,14 @@ func (s *Store) editRules(ctx context.Context, known *knownRules, author, what s
 		changed = rating.ChangedRules(before.rules, next)
 		lines := rating.ChangesOf(before.rules, next, changed)
 		if len(lines) == 0 {
-			return nil
+			if known == nil {
+				return nil
+			}
+			// that nothing is to be changed must be true of the latest
+			if latest, err := t.version(ctx, rulesVersions); err != nil || latest == known.rules.Version {
+				return err
+			}
+			return fault.New(fault.Conflict, "the rules were changed by somebody else meanwhile; look at them and try again")
 		}
 		if what != "" {
 			lines = slices.Insert(lines, 0, what)

@@ -6,7 +6,7 @@ import "ratebook/access"
 // Endpoint is one operation of an API: what OpenAPI describes, and what a test holds against the routes.
 type Endpoint struct {
 	Method     string
-	Path       string // below the API's own, as echo has it: /rating/modules/:id
+	Paths      []string // below the API's own; each {name} is a parameter. The first is the one to use, the others do the same
 	Parameters []Parameter
 	Role       access.Role // the least that may ask
 }
@@ -16,5 +16,5 @@ type Parameter struct {
 	Name     string
 	In       string // path, query, header, or body: a member of the JSON object sent
 	Required bool
-	Many     bool // whether it may be repeated, or be a list with commas
+	Many     bool // whether it may be repeated, or be a list with commas; v2 only
 }

@@ -376,6 +376,19 @@ bob change rules, version 5: - group bulk`)
 		}
 		_, err := e.s.HasPriced(e.ctx, "x")
 		e.refused(err, fault.NotFound)
+
+		// an edit that changes nothing of the rules as they were known changes what they are now
+		on := func(s *store.Store, enabled bool) {
+			_, err := s.EditRules(e.ctx, "ada", "", func(r *rating.Rules) (*rating.Rules, error) { return r.SetModule("noop", &enabled, nil) })
+			e.must(err)
+		}
+		on(e.s, false)
+		on(e.open(), true)
+		on(e.s, false)
+		latest, err := e.open().Rules(e.ctx, 0)
+		e.must(err)
+		i := slices.IndexFunc(latest.Modules, func(m rating.Module) bool { return m.Name == "noop" })
+		e.equal("noop is enabled", latest.Modules[i].Enabled, false)
 		e.exec("UPDATE windows SET state = 4 WHERE state = 2") // waived
 		e.equal("after they were given up", priced(), []string(nil))
 	}},

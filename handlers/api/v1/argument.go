@@ -161,7 +161,7 @@ func (r *request) read(route *route, path []string) error {
 
 // argument notes an argument that was given.
 func (r *request) argument(route *route, name string, parse func(Type) (any, error)) error {
-	i := slices.IndexFunc(route.Arguments, func(a Argument) bool { return a.Name == name })
+	i := slices.IndexFunc(route.Arguments, func(a argument) bool { return a.Name == name })
 	if i < 0 {
 		return fault.New(fault.Invalid, "Unknown argument: \"%s\"", clip(name))
 	}
@@ -209,10 +209,10 @@ func (r *request) object() (map[string]json.RawMessage, error) {
 }
 
 // read reads the attributes.
-func (b *Body) read(object map[string]json.RawMessage) (values, error) {
+func (b *content) read(object map[string]json.RawMessage) (values, error) {
 	all := values{}
 	for _, name := range slices.Sorted(maps.Keys(object)) {
-		i := slices.IndexFunc(b.Attributes, func(a Argument) bool { return a.Name == name })
+		i := slices.IndexFunc(b.Attributes, func(a argument) bool { return a.Name == name })
 		if i < 0 {
 			return nil, fault.New(fault.Invalid, "Unknown attribute for argument %s: %s", b.Name, clip(name))
 		}

@@ -11,41 +11,60 @@ import (
 
 	"ratebook/access"
 	"ratebook/fault"
+	"ratebook/handlers/api"
 	"ratebook/web"
 )
 
-// Endpoint is one thing that the API does. Its routes and its description are made of it.
-type Endpoint struct {
-	Method  string
-	Paths   []string // below /v1; each {name} is an argument. The first is the one to use, the others do the same
-	Summary string   // for people
+// endpoint is one thing that the API does.
+type endpoint struct {
+	Method string
+	Paths  []string // below /v1; each {name} is an argument. The first is the one to use, the others do the same
 
 	// Arguments come from the path, the query or, if Body is nil, a JSON object.
-	Arguments []Argument
-	Body      *Body
+	Arguments []argument
+	Body      *content
 
 	Role   access.Role // the least that may
 	Policy string      // that CloudKitty names to who may not
-	Status int         // if all goes well
 
 	answer func(s *server, r *request) error
 }
 
-// Argument is an argument, or an attribute of a body.
-type Argument struct {
+// argument is an argument, or an attribute of a body.
+type argument struct {
 	Name     string
 	Type     Type
 	Required bool
 }
 
-// Body is the JSON object that a request has.
-type Body struct {
+// content is the JSON object that a request has.
+type content struct {
 	Name       string // that CloudKitty has for it in messages
-	Attributes []Argument
+	Attributes []argument
 }
 
-// Endpoints lists what the API answers.
-func Endpoints() []Endpoint { return slices.Clone(endpoints) }
+// Endpoints lists what the API answers. Arguments that the first path does not have are those of its query.
+func Endpoints() []api.Endpoint {
+	all := make([]api.Endpoint, len(endpoints))
+	for i := range endpoints {
+		e := &endpoints[i]
+		all[i] = api.Endpoint{Method: e.Method, Paths: e.Paths, Role: e.Role}
+		for _, a := range e.Arguments {
+			in := "query"
+			if strings.Contains(e.Paths[0], "{"+a.Name+"}") {
+				in = "path"
+			}
+			all[i].Parameters = append(all[i].Parameters, api.Parameter{Name: a.Name, In: in, Required: a.Required})
+		}
+		if e.Body == nil {
+			continue
+		}
+		for _, a := range e.Body.Attributes {
+			all[i].Parameters = append(all[i].Parameters, api.Parameter{Name: a.Name, In: "body", Required: a.Required})
+		}
+	}
+	return all
+}
 
 // request is a request with what it says.
 type request struct {
@@ -57,17 +76,17 @@ type request struct {
 
 // route is one path of an endpoint.
 type route struct {
-	*Endpoint
+	*endpoint
 	segments []string // "" is an argument
 	names    []string // of the arguments
 }
 
 // compile returns the routes, those with more words before those with more arguments.
-func compile(endpoints []Endpoint) []route {
+func compile(endpoints []endpoint) []route {
 	var routes []route
 	for i := range endpoints {
 		for _, path := range endpoints[i].Paths {
-			r := route{Endpoint: &endpoints[i]}
+			r := route{endpoint: &endpoints[i]}
 			for segment := range strings.SplitSeq(strings.Trim(path, "/"), "/") {
 				if name, ok := strings.CutPrefix(segment, "{"); ok {
 					r.names = append(r.names, strings.TrimSuffix(name, "}"))

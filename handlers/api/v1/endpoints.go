@@ -15,10 +15,10 @@ const (
 
 // What many endpoints have in common.
 var (
-	rangeArguments = []Argument{{Name: "begin", Type: DateTime}, {Name: "end", Type: DateTime}}
+	rangeArguments = []argument{{Name: "begin", Type: DateTime}, {Name: "end", Type: DateTime}}
 
 	// what selects rules and scripts by their record
-	recordArguments = []Argument{
+	recordArguments = []argument{
 		{Name: "deleted", Type: Bool},
 		{Name: "start", Type: DateTime},
 		{Name: "end", Type: DateTime},
@@ -29,7 +29,7 @@ var (
 		{Name: "is_active", Type: Moment},
 	}
 	// what selects rules by what they belong to
-	parentArguments = []Argument{
+	parentArguments = []argument{
 		{Name: "service_id", Type: UUID},
 		{Name: "field_id", Type: UUID},
 		{Name: "group_id", Type: UUID},
@@ -38,14 +38,14 @@ var (
 		{Name: "filter_tenant", Type: Bool},
 	}
 	// what a client sends back of a rule's or script's record, and nobody can change
-	recordAttributes = []Argument{
+	recordAttributes = []argument{
 		{Name: "created_at", Type: Ignored},
 		{Name: "deleted", Type: Ignored},
 		{Name: "created_by", Type: Ignored},
 		{Name: "updated_by", Type: Ignored},
 		{Name: "deleted_by", Type: Ignored},
 	}
-	ruleAttributes = []Argument{
+	ruleAttributes = []argument{
 		{Name: "cost", Type: Decimal, Required: true},
 		{Name: "type", Type: Enum},
 		{Name: "service_id", Type: UUID},
@@ -53,11 +53,11 @@ var (
 		{Name: "group_id", Type: UUID},
 		{Name: "tenant_id"},
 	}
-	mappingAttributes = slices.Concat([]Argument{{Name: "mapping_id", Type: UUID}, {Name: "value"}}, ruleAttributes, validityAttributes, recordAttributes)
+	mappingAttributes = slices.Concat([]argument{{Name: "mapping_id", Type: UUID}, {Name: "value"}}, ruleAttributes, validityAttributes, recordAttributes)
 
-	validityAttributes  = []Argument{{Name: "start", Type: DateTime}, {Name: "end", Type: DateTime}, {Name: "name"}, {Name: "description"}}
-	thresholdAttributes = slices.Concat([]Argument{{Name: "threshold_id", Type: UUID}, {Name: "level", Type: Decimal, Required: true}}, ruleAttributes)
-	scriptAttributes    = slices.Concat([]Argument{
+	validityAttributes  = []argument{{Name: "start", Type: DateTime}, {Name: "end", Type: DateTime}, {Name: "name"}, {Name: "description"}}
+	thresholdAttributes = slices.Concat([]argument{{Name: "threshold_id", Type: UUID}, {Name: "level", Type: Decimal, Required: true}}, ruleAttributes)
+	scriptAttributes    = slices.Concat([]argument{
 		{Name: "script_id", Type: UUID},
 		{Name: "name", Required: true},
 		{Name: "data"},
@@ -66,302 +66,296 @@ var (
 		{Name: "end", Type: DateTime},
 		{Name: "description"},
 	}, recordAttributes)
-	collectorAttributes = []Argument{{Name: "name"}, {Name: "enabled", Type: Bool}}
+	collectorAttributes = []argument{{Name: "name"}, {Name: "enabled", Type: Bool}}
 )
 
 // id is the argument that names what a request is about.
-func id(name string) []Argument { return []Argument{{Name: name, Type: UUID, Required: true}} }
+func id(name string) []argument { return []argument{{Name: name, Type: UUID, Required: true}} }
 
 const moduleConfig = "rating:module_config"
 
 // endpoints is all that the API answers.
 var endpoints = slices.Concat(ratingEndpoints, hashmapEndpoints, scriptEndpoints, otherEndpoints)
 
-var ratingEndpoints = []Endpoint{
+var ratingEndpoints = []endpoint{
 	{
-		Method: http.MethodGet, Paths: []string{"/rating/modules"}, Summary: "List the rating modules",
-		Role: access.Viewer, Policy: "rating:list_modules", Status: http.StatusOK, answer: (*server).listModules,
+		Method: http.MethodGet, Paths: []string{"/rating/modules"},
+		Role: access.Viewer, Policy: "rating:list_modules", answer: (*server).listModules,
 	},
 	{
-		Method: http.MethodGet, Paths: []string{"/rating/modules/{module_id}"}, Summary: "Show a rating module",
-		Arguments: []Argument{{Name: "module_id", Required: true}},
-		Role:      access.Viewer, Policy: "rating:get_module", Status: http.StatusOK, answer: (*server).showModule,
+		Method: http.MethodGet, Paths: []string{"/rating/modules/{module_id}"},
+		Arguments: []argument{{Name: "module_id", Required: true}},
+		Role:      access.Viewer, Policy: "rating:get_module", answer: (*server).showModule,
 	},
 	{
 		Method: http.MethodPut, Paths: []string{"/rating/modules/{module_id}", "/rating/modules"},
-		Summary:   "Enable or disable a rating module, or change its priority",
-		Arguments: []Argument{{Name: "module_id", Required: true}},
-		Body: &Body{Name: "module", Attributes: []Argument{
+		Arguments: []argument{{Name: "module_id", Required: true}},
+		Body: &content{Name: "module", Attributes: []argument{
 			{Name: "module_id", Required: true},
 			{Name: "enabled", Type: Bool},
 			{Name: "priority", Type: Int},
 			{Name: "description", Type: Ignored},
 			{Name: "hot-config", Type: Ignored},
 		}},
-		Role: access.Operator, Policy: "rating:update_module", Status: http.StatusFound, answer: (*server).updateModule,
+		Role: access.Operator, Policy: "rating:update_module", answer: (*server).updateModule,
 	},
 	{
-		Method: http.MethodGet, Paths: []string{"/rating/reload_modules"}, Summary: "Load the rating modules again, which they do anyway",
-		Role: access.Operator, Policy: moduleConfig, Status: http.StatusNoContent, answer: (*server).nothing,
+		Method: http.MethodGet, Paths: []string{"/rating/reload_modules"},
+		Role: access.Operator, Policy: moduleConfig, answer: (*server).nothing,
 	},
 	{
-		Method: http.MethodPost, Paths: []string{"/rating/quote"}, Summary: "Say what usage would cost",
-		Body: &Body{Name: "res_data", Attributes: []Argument{{Name: "resources", Type: Resources, Required: true}}},
-		Role: access.Tenant, Policy: "rating:quote", Status: http.StatusOK, answer: (*server).quote,
+		Method: http.MethodPost, Paths: []string{"/rating/quote"},
+		Body: &content{Name: "res_data", Attributes: []argument{{Name: "resources", Type: Resources, Required: true}}},
+		Role: access.Tenant, Policy: "rating:quote", answer: (*server).quote,
 	},
 	unconfigurable(http.MethodGet), unconfigurable(http.MethodPost), unconfigurable(http.MethodPut), unconfigurable(http.MethodDelete),
 }
 
 // unconfigurable is where the module noop would be configured.
-func unconfigurable(method string) Endpoint {
-	return Endpoint{
-		Method: method, Paths: []string{"/rating/module_config/noop"}, Summary: "Say that there is nothing to configure",
-		Role: access.Tenant, Policy: moduleConfig, Status: http.StatusConflict, answer: (*server).unconfigurable,
+func unconfigurable(method string) endpoint {
+	return endpoint{
+		Method: method, Paths: []string{"/rating/module_config/noop"},
+		Role: access.Tenant, Policy: moduleConfig, answer: (*server).unconfigurable,
 	}
 }
 
-var hashmapEndpoints = []Endpoint{
+var hashmapEndpoints = []endpoint{
 	{
-		Method: http.MethodGet, Paths: []string{hashmapPath + "/types"}, Summary: "List the types of rules",
-		Role: access.Viewer, Policy: moduleConfig, Status: http.StatusOK, answer: (*server).listTypes,
+		Method: http.MethodGet, Paths: []string{hashmapPath + "/types"},
+		Role: access.Viewer, Policy: moduleConfig, answer: (*server).listTypes,
 	},
 
 	{
-		Method: http.MethodGet, Paths: []string{hashmapPath + "/services"}, Summary: "List the services",
-		Role: access.Viewer, Policy: moduleConfig, Status: http.StatusOK, answer: (*server).listServices,
+		Method: http.MethodGet, Paths: []string{hashmapPath + "/services"},
+		Role: access.Viewer, Policy: moduleConfig, answer: (*server).listServices,
 	},
 	{
-		Method: http.MethodGet, Paths: []string{hashmapPath + "/services/{service_id}"}, Summary: "Show a service", Arguments: id("service_id"),
-		Role: access.Viewer, Policy: moduleConfig, Status: http.StatusOK, answer: (*server).showService,
+		Method: http.MethodGet, Paths: []string{hashmapPath + "/services/{service_id}"}, Arguments: id("service_id"),
+		Role: access.Viewer, Policy: moduleConfig, answer: (*server).showService,
 	},
 	{
-		Method: http.MethodPost, Paths: []string{hashmapPath + "/services"}, Summary: "Make a service",
-		Body: &Body{Name: "service_data", Attributes: []Argument{{Name: "service_id", Type: UUID}, {Name: "name", Required: true}}},
-		Role: access.Operator, Policy: moduleConfig, Status: http.StatusCreated, answer: (*server).createService,
+		Method: http.MethodPost, Paths: []string{hashmapPath + "/services"},
+		Body: &content{Name: "service_data", Attributes: []argument{{Name: "service_id", Type: UUID}, {Name: "name", Required: true}}},
+		Role: access.Operator, Policy: moduleConfig, answer: (*server).createService,
 	},
 	{
 		Method: http.MethodDelete, Paths: []string{hashmapPath + "/services/{service_id}", hashmapPath + "/services"},
-		Summary: "Delete a service with its fields and rules", Arguments: id("service_id"),
-		Role: access.Operator, Policy: moduleConfig, Status: http.StatusNoContent, answer: (*server).deleteService,
+		Arguments: id("service_id"),
+		Role:      access.Operator, Policy: moduleConfig, answer: (*server).deleteService,
 	},
 
 	{
-		Method: http.MethodGet, Paths: []string{hashmapPath + "/fields"}, Summary: "List the fields of a service", Arguments: id("service_id"),
-		Role: access.Viewer, Policy: moduleConfig, Status: http.StatusOK, answer: (*server).listFields,
+		Method: http.MethodGet, Paths: []string{hashmapPath + "/fields"}, Arguments: id("service_id"),
+		Role: access.Viewer, Policy: moduleConfig, answer: (*server).listFields,
 	},
 	{
-		Method: http.MethodGet, Paths: []string{hashmapPath + "/fields/{field_id}"}, Summary: "Show a field", Arguments: id("field_id"),
-		Role: access.Viewer, Policy: moduleConfig, Status: http.StatusOK, answer: (*server).showField,
+		Method: http.MethodGet, Paths: []string{hashmapPath + "/fields/{field_id}"}, Arguments: id("field_id"),
+		Role: access.Viewer, Policy: moduleConfig, answer: (*server).showField,
 	},
 	{
-		Method: http.MethodPost, Paths: []string{hashmapPath + "/fields"}, Summary: "Make a field",
-		Body: &Body{Name: "field_data", Attributes: []Argument{
+		Method: http.MethodPost, Paths: []string{hashmapPath + "/fields"},
+		Body: &content{Name: "field_data", Attributes: []argument{
 			{Name: "field_id", Type: UUID}, {Name: "name", Required: true}, {Name: "service_id", Type: UUID, Required: true},
 		}},
-		Role: access.Operator, Policy: moduleConfig, Status: http.StatusCreated, answer: (*server).createField,
+		Role: access.Operator, Policy: moduleConfig, answer: (*server).createField,
 	},
 	{
 		Method: http.MethodDelete, Paths: []string{hashmapPath + "/fields/{field_id}", hashmapPath + "/fields"},
-		Summary: "Delete a field with its rules", Arguments: id("field_id"),
-		Role: access.Operator, Policy: moduleConfig, Status: http.StatusNoContent, answer: (*server).deleteField,
+		Arguments: id("field_id"),
+		Role:      access.Operator, Policy: moduleConfig, answer: (*server).deleteField,
 	},
 
 	{
-		Method: http.MethodGet, Paths: []string{hashmapPath + "/groups"}, Summary: "List the groups",
-		Role: access.Viewer, Policy: moduleConfig, Status: http.StatusOK, answer: (*server).listGroups,
+		Method: http.MethodGet, Paths: []string{hashmapPath + "/groups"},
+		Role: access.Viewer, Policy: moduleConfig, answer: (*server).listGroups,
 	},
 	{
-		Method: http.MethodGet, Paths: []string{hashmapPath + "/groups/{group_id}"}, Summary: "Show a group", Arguments: id("group_id"),
-		Role: access.Viewer, Policy: moduleConfig, Status: http.StatusOK, answer: (*server).showGroup,
+		Method: http.MethodGet, Paths: []string{hashmapPath + "/groups/{group_id}"}, Arguments: id("group_id"),
+		Role: access.Viewer, Policy: moduleConfig, answer: (*server).showGroup,
 	},
 	{
-		Method: http.MethodPost, Paths: []string{hashmapPath + "/groups"}, Summary: "Make a group",
-		Body: &Body{Name: "group_data", Attributes: []Argument{{Name: "group_id", Type: UUID}, {Name: "name", Required: true}}},
-		Role: access.Operator, Policy: moduleConfig, Status: http.StatusCreated, answer: (*server).createGroup,
+		Method: http.MethodPost, Paths: []string{hashmapPath + "/groups"},
+		Body: &content{Name: "group_data", Attributes: []argument{{Name: "group_id", Type: UUID}, {Name: "name", Required: true}}},
+		Role: access.Operator, Policy: moduleConfig, answer: (*server).createGroup,
 	},
 	{
 		Method: http.MethodDelete, Paths: []string{hashmapPath + "/groups/{group_id}", hashmapPath + "/groups"},
-		Summary:   "Delete a group; its rules have none then, or go too",
-		Arguments: append(id("group_id"), Argument{Name: "recursive", Type: Bool}),
-		Role:      access.Operator, Policy: moduleConfig, Status: http.StatusNoContent, answer: (*server).deleteGroup,
+		Arguments: append(id("group_id"), argument{Name: "recursive", Type: Bool}),
+		Role:      access.Operator, Policy: moduleConfig, answer: (*server).deleteGroup,
 	},
 	{
 		Method: http.MethodGet, Paths: []string{hashmapPath + "/groups/{group_id}/mappings", hashmapPath + "/groups/mappings"},
-		Summary: "List the mappings of a group", Arguments: id("group_id"),
-		Role: access.Viewer, Policy: moduleConfig, Status: http.StatusOK, answer: (*server).listMappings,
+		Arguments: id("group_id"),
+		Role:      access.Viewer, Policy: moduleConfig, answer: (*server).listMappings,
 	},
 	{
 		Method: http.MethodGet, Paths: []string{hashmapPath + "/groups/{group_id}/thresholds", hashmapPath + "/groups/thresholds"},
-		Summary: "List the thresholds of a group", Arguments: id("group_id"),
-		Role: access.Viewer, Policy: moduleConfig, Status: http.StatusOK, answer: (*server).listThresholds,
+		Arguments: id("group_id"),
+		Role:      access.Viewer, Policy: moduleConfig, answer: (*server).listThresholds,
 	},
 
 	{
-		Method: http.MethodGet, Paths: []string{hashmapPath + "/mappings"}, Summary: "List mappings",
-		Arguments: slices.Concat(parentArguments, recordArguments, []Argument{{Name: "all", Type: Bool}}),
-		Role:      access.Viewer, Policy: moduleConfig, Status: http.StatusOK, answer: (*server).listMappings,
+		Method: http.MethodGet, Paths: []string{hashmapPath + "/mappings"},
+		Arguments: slices.Concat(parentArguments, recordArguments, []argument{{Name: "all", Type: Bool}}),
+		Role:      access.Viewer, Policy: moduleConfig, answer: (*server).listMappings,
 	},
 	{
-		Method: http.MethodGet, Paths: []string{hashmapPath + "/mappings/{mapping_id}"}, Summary: "Show a mapping, also one that was deleted",
+		Method: http.MethodGet, Paths: []string{hashmapPath + "/mappings/{mapping_id}"},
 		Arguments: id("mapping_id"),
-		Role:      access.Viewer, Policy: moduleConfig, Status: http.StatusOK, answer: (*server).showMapping,
+		Role:      access.Viewer, Policy: moduleConfig, answer: (*server).showMapping,
 	},
 	{
 		Method: http.MethodGet, Paths: []string{hashmapPath + "/mappings/{mapping_id}/group", hashmapPath + "/mappings/group"},
-		Summary: "Show the group of a mapping", Arguments: id("mapping_id"),
-		Role: access.Viewer, Policy: moduleConfig, Status: http.StatusOK, answer: (*server).showMappingGroup,
+		Arguments: id("mapping_id"),
+		Role:      access.Viewer, Policy: moduleConfig, answer: (*server).showMappingGroup,
 	},
 	{
-		Method: http.MethodPost, Paths: []string{hashmapPath + "/mappings"}, Summary: "Make a mapping; force allows a start in the past",
-		Arguments: []Argument{{Name: "force", Type: Bool}}, Body: &Body{Name: "mapping_data", Attributes: mappingAttributes},
-		Role: access.Operator, Policy: moduleConfig, Status: http.StatusCreated, answer: (*server).createMapping,
+		Method: http.MethodPost, Paths: []string{hashmapPath + "/mappings"},
+		Arguments: []argument{{Name: "force", Type: Bool}}, Body: &content{Name: "mapping_data", Attributes: mappingAttributes},
+		Role: access.Operator, Policy: moduleConfig, answer: (*server).createMapping,
 	},
 	{
 		Method: http.MethodPut, Paths: []string{hashmapPath + "/mappings/{mapping_id}", hashmapPath + "/mappings"},
-		Summary:   "Change a mapping, or, if it has priced something, its end",
-		Arguments: id("mapping_id"), Body: &Body{Name: "mapping", Attributes: mappingAttributes},
-		Role: access.Operator, Policy: moduleConfig, Status: http.StatusFound, answer: (*server).updateMapping,
+		Arguments: id("mapping_id"), Body: &content{Name: "mapping", Attributes: mappingAttributes},
+		Role: access.Operator, Policy: moduleConfig, answer: (*server).updateMapping,
 	},
 	{
 		Method: http.MethodDelete, Paths: []string{hashmapPath + "/mappings/{mapping_id}", hashmapPath + "/mappings"},
-		Summary: "Delete a mapping", Arguments: id("mapping_id"),
-		Role: access.Operator, Policy: moduleConfig, Status: http.StatusNoContent, answer: (*server).deleteMapping,
+		Arguments: id("mapping_id"),
+		Role:      access.Operator, Policy: moduleConfig, answer: (*server).deleteMapping,
 	},
 
 	{
-		Method: http.MethodGet, Paths: []string{hashmapPath + "/thresholds"}, Summary: "List the thresholds of a service, field or group",
+		Method: http.MethodGet, Paths: []string{hashmapPath + "/thresholds"},
 		Arguments: parentArguments,
-		Role:      access.Viewer, Policy: moduleConfig, Status: http.StatusOK, answer: (*server).listThresholds,
+		Role:      access.Viewer, Policy: moduleConfig, answer: (*server).listThresholds,
 	},
 	{
-		Method: http.MethodGet, Paths: []string{hashmapPath + "/thresholds/{threshold_id}"}, Summary: "Show a threshold", Arguments: id("threshold_id"),
-		Role: access.Viewer, Policy: moduleConfig, Status: http.StatusOK, answer: (*server).showThreshold,
+		Method: http.MethodGet, Paths: []string{hashmapPath + "/thresholds/{threshold_id}"}, Arguments: id("threshold_id"),
+		Role: access.Viewer, Policy: moduleConfig, answer: (*server).showThreshold,
 	},
 	{
 		Method: http.MethodGet, Paths: []string{hashmapPath + "/thresholds/{threshold_id}/group", hashmapPath + "/thresholds/group"},
-		Summary: "Show the group of a threshold", Arguments: id("threshold_id"),
-		Role: access.Viewer, Policy: moduleConfig, Status: http.StatusOK, answer: (*server).showThresholdGroup,
+		Arguments: id("threshold_id"),
+		Role:      access.Viewer, Policy: moduleConfig, answer: (*server).showThresholdGroup,
 	},
 	{
-		Method: http.MethodPost, Paths: []string{hashmapPath + "/thresholds"}, Summary: "Make a threshold",
-		Body: &Body{Name: "threshold_data", Attributes: thresholdAttributes},
-		Role: access.Operator, Policy: moduleConfig, Status: http.StatusCreated, answer: (*server).createThreshold,
+		Method: http.MethodPost, Paths: []string{hashmapPath + "/thresholds"},
+		Body: &content{Name: "threshold_data", Attributes: thresholdAttributes},
+		Role: access.Operator, Policy: moduleConfig, answer: (*server).createThreshold,
 	},
 	{
-		Method: http.MethodPut, Paths: []string{hashmapPath + "/thresholds/{threshold_id}", hashmapPath + "/thresholds"}, Summary: "Change a threshold",
-		Arguments: id("threshold_id"), Body: &Body{Name: "threshold", Attributes: thresholdAttributes},
-		Role: access.Operator, Policy: moduleConfig, Status: http.StatusFound, answer: (*server).updateThreshold,
+		Method: http.MethodPut, Paths: []string{hashmapPath + "/thresholds/{threshold_id}", hashmapPath + "/thresholds"},
+		Arguments: id("threshold_id"), Body: &content{Name: "threshold", Attributes: thresholdAttributes},
+		Role: access.Operator, Policy: moduleConfig, answer: (*server).updateThreshold,
 	},
 	{
 		Method: http.MethodDelete, Paths: []string{hashmapPath + "/thresholds/{threshold_id}", hashmapPath + "/thresholds"},
-		Summary: "Delete a threshold", Arguments: id("threshold_id"),
-		Role: access.Operator, Policy: moduleConfig, Status: http.StatusNoContent, answer: (*server).deleteThreshold,
+		Arguments: id("threshold_id"),
+		Role:      access.Operator, Policy: moduleConfig, answer: (*server).deleteThreshold,
 	},
 }
 
-var scriptEndpoints = []Endpoint{
+var scriptEndpoints = []endpoint{
 	{
-		Method: http.MethodGet, Paths: []string{scriptsPath}, Summary: "List scripts, with their texts or without",
-		Arguments: append([]Argument{{Name: "no_data", Type: Bool}}, recordArguments...),
-		Role:      access.Viewer, Policy: moduleConfig, Status: http.StatusOK, answer: (*server).listScripts,
+		Method: http.MethodGet, Paths: []string{scriptsPath},
+		Arguments: append([]argument{{Name: "no_data", Type: Bool}}, recordArguments...),
+		Role:      access.Viewer, Policy: moduleConfig, answer: (*server).listScripts,
 	},
 	{
-		Method: http.MethodGet, Paths: []string{scriptsPath + "/{script_id}"}, Summary: "Show a script", Arguments: id("script_id"),
-		Role: access.Viewer, Policy: moduleConfig, Status: http.StatusOK, answer: (*server).showScript,
+		Method: http.MethodGet, Paths: []string{scriptsPath + "/{script_id}"}, Arguments: id("script_id"),
+		Role: access.Viewer, Policy: moduleConfig, answer: (*server).showScript,
 	},
 	{
-		Method: http.MethodPost, Paths: []string{scriptsPath}, Summary: "Make a script; force allows a start in the past",
-		Arguments: []Argument{{Name: "force", Type: Bool}}, Body: &Body{Name: "script_data", Attributes: scriptAttributes},
-		Role: access.Operator, Policy: moduleConfig, Status: http.StatusCreated, answer: (*server).createScript,
+		Method: http.MethodPost, Paths: []string{scriptsPath},
+		Arguments: []argument{{Name: "force", Type: Bool}}, Body: &content{Name: "script_data", Attributes: scriptAttributes},
+		Role: access.Operator, Policy: moduleConfig, answer: (*server).createScript,
 	},
 	{
 		Method: http.MethodPut, Paths: []string{scriptsPath + "/{script_id}", scriptsPath},
-		Summary:   "Change a script, or, if it has priced something, its end",
-		Arguments: id("script_id"), Body: &Body{Name: "script_data", Attributes: scriptAttributes},
-		Role: access.Operator, Policy: moduleConfig, Status: http.StatusCreated, answer: (*server).updateScript,
+		Arguments: id("script_id"), Body: &content{Name: "script_data", Attributes: scriptAttributes},
+		Role: access.Operator, Policy: moduleConfig, answer: (*server).updateScript,
 	},
 	{
-		Method: http.MethodDelete, Paths: []string{scriptsPath + "/{script_id}", scriptsPath}, Summary: "Delete a script", Arguments: id("script_id"),
-		Role: access.Operator, Policy: moduleConfig, Status: http.StatusNoContent, answer: (*server).deleteScript,
+		Method: http.MethodDelete, Paths: []string{scriptsPath + "/{script_id}", scriptsPath}, Arguments: id("script_id"),
+		Role: access.Operator, Policy: moduleConfig, answer: (*server).deleteScript,
 	},
 }
 
-var otherEndpoints = []Endpoint{
+var otherEndpoints = []endpoint{
 	{
-		Method: http.MethodGet, Paths: []string{"/collector"}, Summary: "Say nothing",
-		Role: access.Viewer, Policy: "collector:list_mappings", Status: http.StatusNoContent, answer: (*server).nothing,
+		Method: http.MethodGet, Paths: []string{"/collector"},
+		Role: access.Viewer, Policy: "collector:list_mappings", answer: (*server).nothing,
 	},
 	{
-		Method: http.MethodGet, Paths: []string{"/collector/mappings"}, Summary: "List which collectors services were assigned to",
-		Arguments: []Argument{{Name: "collector"}},
-		Role:      access.Viewer, Policy: "collector:list_mappings", Status: http.StatusOK, answer: (*server).listCollectorMappings,
+		Method: http.MethodGet, Paths: []string{"/collector/mappings"},
+		Arguments: []argument{{Name: "collector"}},
+		Role:      access.Viewer, Policy: "collector:list_mappings", answer: (*server).listCollectorMappings,
 	},
 	{
-		Method: http.MethodGet, Paths: []string{"/collector/mappings/{service}"}, Summary: "Show which collector a service was assigned to",
-		Arguments: []Argument{{Name: "service", Required: true}},
-		Role:      access.Viewer, Policy: "collector:get_mapping", Status: http.StatusOK, answer: (*server).showCollectorMapping,
+		Method: http.MethodGet, Paths: []string{"/collector/mappings/{service}"},
+		Arguments: []argument{{Name: "service", Required: true}},
+		Role:      access.Viewer, Policy: "collector:get_mapping", answer: (*server).showCollectorMapping,
 	},
 	{
 		Method: http.MethodPost, Paths: []string{"/collector/mappings/{collector}/{service}", "/collector/mappings"},
-		Summary:   "Assign a service to a collector, on which nothing depends",
-		Arguments: []Argument{{Name: "collector", Required: true}, {Name: "service", Required: true}},
-		Role:      access.Operator, Policy: "collector:manage_mapping", Status: http.StatusOK, answer: (*server).setCollectorMapping,
+		Arguments: []argument{{Name: "collector", Required: true}, {Name: "service", Required: true}},
+		Role:      access.Operator, Policy: "collector:manage_mapping", answer: (*server).setCollectorMapping,
 	},
 	{
 		Method: http.MethodDelete, Paths: []string{"/collector/mappings/{service}", "/collector/mappings"},
-		Summary: "Forget which collector a service was assigned to", Arguments: []Argument{{Name: "service", Required: true}},
-		Role: access.Operator, Policy: "collector:manage_mapping", Status: http.StatusNoContent, answer: (*server).deleteCollectorMapping,
+		Arguments: []argument{{Name: "service", Required: true}},
+		Role:      access.Operator, Policy: "collector:manage_mapping", answer: (*server).deleteCollectorMapping,
 	},
 	{
 		Method: http.MethodGet, Paths: []string{"/collector/states/{name}", "/collector/{name}/states", "/collector/states"},
-		Summary: "Say whether a collector is called enabled", Arguments: []Argument{{Name: "name", Required: true}},
-		Role: access.Viewer, Policy: "collector:get_state", Status: http.StatusOK, answer: (*server).showCollectorState,
+		Arguments: []argument{{Name: "name", Required: true}},
+		Role:      access.Viewer, Policy: "collector:get_state", answer: (*server).showCollectorState,
 	},
 	{
 		Method: http.MethodPut, Paths: []string{"/collector/states/{name}", "/collector/{name}/states", "/collector/states"},
-		Summary:   "Call a collector enabled or disabled, on which nothing depends",
-		Arguments: []Argument{{Name: "name", Required: true}}, Body: &Body{Name: "infos", Attributes: collectorAttributes},
-		Role: access.Operator, Policy: "collector:update_state", Status: http.StatusOK, answer: (*server).setCollectorState,
+		Arguments: []argument{{Name: "name", Required: true}}, Body: &content{Name: "infos", Attributes: collectorAttributes},
+		Role: access.Operator, Policy: "collector:update_state", answer: (*server).setCollectorState,
 	},
 
 	{
-		Method: http.MethodGet, Paths: []string{"/info/metrics", "/info/services"}, Summary: "List the metrics",
-		Role: access.Tenant, Policy: "info:list_metrics_info", Status: http.StatusOK, answer: (*server).listMetrics,
+		Method: http.MethodGet, Paths: []string{"/info/metrics", "/info/services"},
+		Role: access.Tenant, Policy: "info:list_metrics_info", answer: (*server).listMetrics,
 	},
 	{
-		Method: http.MethodGet, Paths: []string{"/info/metrics/{metric_name}"}, Summary: "Show a metric",
-		Arguments: []Argument{{Name: "metric_name", Required: true}},
-		Role:      access.Tenant, Policy: "info:get_metric_info", Status: http.StatusOK, answer: (*server).showMetric,
+		Method: http.MethodGet, Paths: []string{"/info/metrics/{metric_name}"},
+		Arguments: []argument{{Name: "metric_name", Required: true}},
+		Role:      access.Tenant, Policy: "info:get_metric_info", answer: (*server).showMetric,
 	},
 	{
-		Method: http.MethodGet, Paths: []string{"/info/services/{service_name}"}, Summary: "Show a metric",
-		Arguments: []Argument{{Name: "service_name", Required: true}},
-		Role:      access.Tenant, Policy: "info:get_metric_info", Status: http.StatusOK, answer: (*server).showMetric,
+		Method: http.MethodGet, Paths: []string{"/info/services/{service_name}"},
+		Arguments: []argument{{Name: "service_name", Required: true}},
+		Role:      access.Tenant, Policy: "info:get_metric_info", answer: (*server).showMetric,
 	},
 	{
-		Method: http.MethodGet, Paths: []string{"/info/config"}, Summary: "Show the configuration of the metrics",
-		Role: access.Tenant, Policy: "info:get_config", Status: http.StatusOK, answer: (*server).showConfig,
+		Method: http.MethodGet, Paths: []string{"/info/config"},
+		Role: access.Tenant, Policy: "info:get_config", answer: (*server).showConfig,
 	},
 
 	{
-		Method: http.MethodGet, Paths: []string{"/report/tenants"}, Summary: "List who is charged", Arguments: rangeArguments,
-		Role: access.Viewer, Policy: "report:list_tenants", Status: http.StatusOK, answer: (*server).listTenants,
+		Method: http.MethodGet, Paths: []string{"/report/tenants"}, Arguments: rangeArguments,
+		Role: access.Viewer, Policy: "report:list_tenants", answer: (*server).listTenants,
 	},
 	{
-		Method: http.MethodGet, Paths: []string{"/report/total"}, Summary: "Sum charges",
-		Arguments: slices.Concat(rangeArguments, []Argument{{Name: "tenant_id"}, {Name: "service"}, {Name: "all_tenants", Type: Bool}}),
-		Role:      access.Tenant, Policy: "report:get_total", Status: http.StatusOK, answer: (*server).total,
+		Method: http.MethodGet, Paths: []string{"/report/total"},
+		Arguments: slices.Concat(rangeArguments, []argument{{Name: "tenant_id"}, {Name: "service"}, {Name: "all_tenants", Type: Bool}}),
+		Role:      access.Tenant, Policy: "report:get_total", answer: (*server).total,
 	},
 	{
-		Method: http.MethodGet, Paths: []string{"/report/summary"}, Summary: "Sum charges by tenant and metric",
-		Arguments: slices.Concat(rangeArguments, []Argument{
+		Method: http.MethodGet, Paths: []string{"/report/summary"},
+		Arguments: slices.Concat(rangeArguments, []argument{
 			{Name: "tenant_id"}, {Name: "service"}, {Name: "groupby"}, {Name: "all_tenants", Type: Bool},
 		}),
-		Role: access.Tenant, Policy: "report:get_summary", Status: http.StatusOK, answer: (*server).summary,
+		Role: access.Tenant, Policy: "report:get_summary", answer: (*server).summary,
 	},
 	{
-		Method: http.MethodGet, Paths: []string{"/storage/dataframes"}, Summary: "List rated data points",
-		Arguments: slices.Concat(rangeArguments, []Argument{{Name: "tenant_id"}, {Name: "resource_type"}}),
-		Role:      access.Tenant, Policy: "storage:list_data_frames", Status: http.StatusOK, answer: (*server).dataFrames,
+		Method: http.MethodGet, Paths: []string{"/storage/dataframes"},
+		Arguments: slices.Concat(rangeArguments, []argument{{Name: "tenant_id"}, {Name: "resource_type"}}),
+		Role:      access.Tenant, Policy: "storage:list_data_frames", answer: (*server).dataFrames,
 	},
 }

@@ -19,6 +19,7 @@ import (
 	"ratebook/costs"
 	"ratebook/fault"
 	"ratebook/handlers/api"
+	"ratebook/handlers/api/openapi/openapitest"
 	"ratebook/metering"
 	"ratebook/money"
 	"ratebook/period"
@@ -141,7 +142,15 @@ func (m *memory) ScriptRecords(_ context.Context, deleted bool) (all []rating.Re
 	return all, m.err
 }
 
-func (m *memory) HasPriced(_ context.Context, id string) (bool, error) { return m.priced[id], m.err }
+func (m *memory) HasPriced(_ context.Context, id string) (bool, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	_, isRule := m.records[id]
+	if _, isScript := m.scripts[id]; !isRule && !isScript && m.err == nil {
+		return false, fault.New(fault.NotFound, "there is no rule or script %q", id)
+	}
+	return m.priced[id], m.err
+}
 
 func (m *memory) Configuration(context.Context, int64) (*metering.Configuration, error) {
 	return &metering.Configuration{Metrics: m.metrics}, m.err
@@ -317,17 +326,20 @@ func (w *world) send(method, path, body string) answer {
 	if who, rest, ok := strings.Cut(method, " "); ok {
 		token, method = who, rest
 	}
-	return send(w.Context(), w.handler, token, method, path, body)
+	return send(w.T, w.handler, token, method, path, body)
 }
 
-func send(ctx context.Context, h http.Handler, token, method, path, body string) answer {
-	r := httptest.NewRequestWithContext(ctx, method, path, io.Reader(strings.NewReader(body)))
+// send asks. The answer must be as the description of the API has it.
+func send(tb testing.TB, h http.Handler, token, method, path, body string) answer {
+	tb.Helper()
+	r := httptest.NewRequestWithContext(tb.Context(), method, path, io.Reader(strings.NewReader(body)))
 	r.Header.Set("X-Auth-Token", token)
 	if body != "" {
 		r.Header.Set("Content-Type", "application/json")
 	}
 	rec := httptest.NewRecorder()
 	h.ServeHTTP(rec, r)
+	openapitest.Check(tb, method, path, rec)
 	return answer{rec.Code, rec.Header(), rec.Body.String()}
 }
 

@@ -6,6 +6,8 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+
+	"ratebook/handlers/api/openapi/openapitest"
 )
 
 // stocked is an API with some rules and charges, so that requests find something.
@@ -13,7 +15,7 @@ func stocked(f *testing.F) (m *memory, h http.Handler, known []string) {
 	m = newMemory()
 	h = newWorld(f, m)
 	ask := func(path, body string) {
-		if got := send(f.Context(), h, "admin", "POST", path, body); got.status >= 300 {
+		if got := send(f, h, "admin", "POST", path, body); got.status >= 300 {
 			f.Fatal(path, got)
 		}
 	}
@@ -43,6 +45,7 @@ func check(t *testing.T, h http.Handler, method, path, kind, body string) {
 	r.Header.Set("Content-Type", kind)
 	rec := httptest.NewRecorder()
 	h.ServeHTTP(rec, r)
+	openapitest.Check(t, method, path, rec)
 	if rec.Code >= 500 {
 		t.Errorf("%s %s %s: %d %s", method, path, body, rec.Code, rec.Body)
 	}
@@ -54,7 +57,7 @@ func check(t *testing.T, h http.Handler, method, path, kind, body string) {
 // FuzzBody sends bodies to every endpoint.
 func FuzzBody(f *testing.F) {
 	_, h, known := stocked(f)
-	all := Endpoints()
+	all := endpoints
 	for i, e := range all {
 		f.Add(uint8(i), uint8(i), []byte(sample(e.Body)))
 		f.Add(uint8(i), uint8(0), []byte(`{"cost":"1e5","level":-1,"type":"rate","start":"2027-01-01","end":"2027-01-01","value":"ä","service_id":"`+known[2]+`"}`))
@@ -70,7 +73,7 @@ func FuzzBody(f *testing.F) {
 // FuzzQuery sends queries and ids to every endpoint.
 func FuzzQuery(f *testing.F) {
 	_, h, known := stocked(f)
-	all := Endpoints()
+	all := endpoints
 	for i := range all {
 		for _, query := range []string{
 			"", "begin=2026-11-01+00:00:00%2B00:00&end=2026-12-01", "tenant_id=alpha&groupby=tenant_id,res_type", "service_id=" + known[2] + "&no_group=1",

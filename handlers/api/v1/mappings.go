@@ -135,10 +135,7 @@ func sameMapping(err error, rule *rating.RecordedRule) error {
 // any more, unless it has priced something.
 func (s *server) updateMapping(r *request) error {
 	ctx, id, now := r.Request().Context(), r.id("mapping_id"), s.now()
-	priced, err := s.priced(r, id, func(rules *rating.Rules) bool {
-		rule, err := rules.Rule(id)
-		return err == nil && !rule.Start.After(now)
-	})
+	priced, err := s.priced(r, id)
 	if err != nil {
 		return err
 	}
@@ -192,14 +189,14 @@ func (s *server) updateMapping(r *request) error {
 	return r.changed()
 }
 
-// priced reports whether a rule or script that has begun has priced committed windows.
-func (s *server) priced(r *request, id string, begun func(*rating.Rules) bool) (bool, error) {
-	ctx := r.Request().Context()
-	rules, err := s.Rules.Rules(ctx, 0)
-	if err != nil || !begun(rules) {
-		return false, err
+// priced reports whether a rule or script has priced something that is stored: one that begins in the future may have priced
+// points that were pushed for then. What is not there has not.
+func (s *server) priced(r *request, id string) (bool, error) {
+	priced, err := s.Rules.HasPriced(r.Request().Context(), id)
+	if fault.KindOf(err) == fault.NotFound {
+		return false, nil
 	}
-	return s.Rules.HasPriced(ctx, id)
+	return priced, err
 }
 
 func (s *server) deleteMapping(r *request) error {

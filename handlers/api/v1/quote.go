@@ -63,13 +63,19 @@ func quoteText(d money.Decimal) string {
 // quotedList is what a quote is asked for.
 type quotedList []quoted
 
+// mostResources is how many resources a quote may have, so that nobody's quote keeps scripts long from what others ask.
+const mostResources = 10_000
+
 // decodeResources reads what a quote is asked for.
 func decodeResources(raw json.RawMessage) (any, error) {
 	var list []json.RawMessage
 	if err := json.Unmarshal(raw, &list); err != nil {
 		return nil, &badValue{string(raw), "Wrong type. Expected 'list', got '" + kindOf(raw) + "'"}
 	}
-	body := Body{Name: "res_data", Attributes: []Argument{
+	if len(list) > mostResources {
+		return nil, fault.New(fault.Invalid, "A quote can be asked for %d resources, not for %d. Ask for several quotes.", mostResources, len(list))
+	}
+	body := content{Name: "res_data", Attributes: []argument{
 		{Name: "service", Required: true}, {Name: "desc", Type: Ignored}, {Name: "volume", Type: Decimal, Required: true},
 	}}
 	quotes := make(quotedList, len(list))

@@ -278,6 +278,11 @@ func TestChangeMapping(t *testing.T) {
 	w.refused("PUT", at, `{"cost":3,"value":"z"}`, 409, "Mapping 'z' already exists for field '"+flavor+"', tenant: 'None'")
 	w.refused("PUT", at, `{"cost":3,"name":"other"}`, 409, "Mapping 'y' already exists for field '"+flavor+"', tenant: 'None'")
 
+	// one that has not begun, and that points were priced with that were pushed for then
+	w.priced[id] = true
+	w.refused("PUT", at, `{"cost":4}`, 400, "You are allowed to update only the attribute [end] as this rule is already running as it started on [2026-12-01 00:00:00]")
+	w.want("PUT", at, `{"cost":3,"name":"new"}`, 302, "")
+
 	// priced: only its end may change, to a time that is to come; what has an end stays
 	w.now = time.Date(2026, 12, 24, 0, 0, 0, 0, time.UTC)
 	w.priced[id] = true
@@ -465,6 +470,11 @@ func TestQuote(t *testing.T) {
 	} {
 		w.refused("POST", "/v1/rating/quote", body, 400, want)
 	}
+	resources := func(n int) string {
+		return `{"resources":[` + strings.Repeat(`{"service":"cpu","volume":"2"},`, n-1) + `{"service":"cpu","volume":"2"}]}`
+	}
+	w.want("tenant POST", "/v1/rating/quote", resources(10_000), 200, `"10000.00000000000000000000000"`)
+	w.refused("POST", "/v1/rating/quote", resources(10_001), 400, "A quote can be asked for 10000 resources, not for 10001. Ask for several quotes.")
 	// a script that fails: here nothing runs scripts
 	w.want("PUT", "/v1/rating/modules/pyscripts", `{"module_id":"pyscripts","enabled":true}`, 302, "null")
 	w.made("/v1/rating/module_config/pyscripts/scripts?force=true", `{"name":"p","data":"data = data","start":"2020-01-01"}`, "script_id")

@@ -167,7 +167,7 @@ func TestBrokenStream(t *testing.T) {
 			t.Error("the connection stays")
 		}
 	}()
-	send(t.Context(), h, "admin", "GET", "/v1/storage/dataframes", "")
+	send(t, h, "admin", "GET", "/v1/storage/dataframes", "")
 }
 
 type breaking struct{ *memory }

@@ -94,10 +94,7 @@ func (s *server) createScript(r *request) error {
 // more, unless it has priced something.
 func (s *server) updateScript(r *request) error {
 	id, now := r.id("script_id"), s.now()
-	priced, err := s.priced(r, id, func(rules *rating.Rules) bool {
-		one, err := rules.Script(id)
-		return err == nil && !one.Start.After(now)
-	})
+	priced, err := s.priced(r, id)
 	if err != nil {
 		return err
 	}

@@ -11,13 +11,18 @@
 //   - Parents of rules are compared as UUIDs, so that clients that send the whole rule can end it. A PUT that changes nothing
 //     is 302 always, since clients follow the redirection with the same PUT.
 //   - A rule or script that has begun but priced no committed window may be changed like one that has not begun, also its
-//     type, value, group, tenant and name, if the request has them. One that has priced may only be ended.
+//     type, value, group, tenant and name, if the request has them. One that has priced may only be ended, also if it has not
+//     begun, but points were pushed for then. What is charged while it is changed keeps its price, and the version of the rules
+//     that made it.
 //   - Validity is half-open: a rule may begin when another one for the same usage ends. Rules overlap whenever they do.
 //   - Times are whole seconds. The start of a rule that was made without one in Ratebook is shown as 1970-01-01T00:00:00, and
 //     its name, if it has none, as the digits of its id.
 //   - What was deleted is kept with who did it and when, also what was deleted with its service or field.
 //   - Reports and data frames are of [begin, end) by begin. A summary has the exact amounts, and no row for a range without
 //     charges (so has CloudKitty with its storage 2). Quotes are what would be charged, rounded to 12 decimals.
+//   - A token of several scopes has the first as its own project: reports and data frames that name no tenant_id are of that
+//     one. tenant_id may name any of its scopes.
+//   - A quote can be asked for 10,000 resources.
 //   - What clients may not do is refused before their arguments are looked at.
 package v1
 

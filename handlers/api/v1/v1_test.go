@@ -23,7 +23,7 @@ func filled(path, id string) string {
 const someID = "00000000-0000-4000-8000-000000000001"
 
 // sample is a body with something for each attribute that must be there.
-func sample(b *Body) string {
+func sample(b *content) string {
 	if b == nil {
 		return ""
 	}
@@ -42,13 +42,13 @@ func sample(b *Body) string {
 func TestEndpoints(t *testing.T) {
 	w := begin(t)
 	seen := map[string]bool{}
-	for _, e := range Endpoints() {
+	for _, e := range endpoints {
 		for _, path := range e.Paths {
 			if seen[e.Method+path] {
 				t.Errorf("%s %s is there twice", e.Method, path)
 			}
 			seen[e.Method+path] = true
-			if e.Summary == "" || e.Policy == "" || e.Status == 0 || e.Role == "" {
+			if e.Policy == "" || e.Role == "" {
 				t.Errorf("%s %s says too little", e.Method, path)
 			}
 			at := filled(path, someID)
@@ -114,7 +114,7 @@ func TestEndpoints(t *testing.T) {
 }
 
 // attributes sends each attribute in each wrong way.
-func (w *world) attributes(e *Endpoint, at string) {
+func (w *world) attributes(e *endpoint, at string) {
 	w.Helper()
 	for _, a := range e.Body.Attributes {
 		if a.Required {
@@ -168,7 +168,7 @@ func (w *world) attributes(e *Endpoint, at string) {
 }
 
 // arguments sends each argument in each wrong way.
-func (w *world) arguments(e *Endpoint, at, path, body string) {
+func (w *world) arguments(e *endpoint, at, path, body string) {
 	w.Helper()
 	for _, a := range e.Arguments {
 		if strings.Contains(path, "{"+a.Name+"}") {
@@ -194,7 +194,7 @@ func (w *world) arguments(e *Endpoint, at, path, body string) {
 		default:
 			w.Errorf("%s has a type that is not tested", a.Name)
 		}
-		if a.Required && (e.Body == nil || !slices.ContainsFunc(e.Body.Attributes, func(b Argument) bool { return b.Name == a.Name && b.Required })) {
+		if a.Required && (e.Body == nil || !slices.ContainsFunc(e.Body.Attributes, func(b argument) bool { return b.Name == a.Name && b.Required })) {
 			w.want(e.Method, at, body, 400, `…Missing argument: …`)
 		}
 	}
@@ -242,7 +242,7 @@ func TestFailures(t *testing.T) {
 		&fault.Error{Kind: fault.Invalid, Message: "Bad.", Fields: []fault.Field{{Name: "end", Message: "too early"}}}: `400 {"faultcode":"Client","faultstring":"Bad. end: too early.","debuginfo":null}`,
 	} {
 		w.err = err
-		for _, e := range Endpoints() {
+		for _, e := range endpoints {
 			at := filled(e.Paths[0], someID)
 			for _, a := range e.Arguments {
 				if a.Required && !strings.Contains(e.Paths[0], "{"+a.Name+"}") {
@@ -265,7 +265,7 @@ func TestFailures(t *testing.T) {
 
 func TestLeastRoles(t *testing.T) {
 	t.Parallel()
-	for _, e := range Endpoints() {
+	for _, e := range endpoints {
 		if e.Method != http.MethodGet && e.Role != access.Operator && !strings.HasSuffix(e.Paths[0], "/quote") && !strings.HasSuffix(e.Paths[0], "/noop") {
 			t.Errorf("%s %s changes something, and a %s may", e.Method, e.Paths[0], e.Role)
 		}

@@ -3,6 +3,7 @@ package v2
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"io"
 	"math"
 	"mime"
@@ -31,19 +32,26 @@ type arguments struct {
 	shown func() string // as Python shows them
 }
 
-// queryOf reads a request's query. Whatever is in it is an argument, however it is spelled.
+// mostArguments is how many arguments a request may have, members a body, and keys its filters.
+const mostArguments = 200
+
+var tooManyArguments = fmt.Sprintf("more than %d of them are not taken", mostArguments)
+
+// queryOf reads a request's query. Whatever is in it is an argument, however it is spelled; [arguments.check] refuses too many.
 func queryOf(c echo.Context) *arguments {
 	a := &arguments{}
+	at := map[string]int{}
 	for pair := range strings.SplitSeq(c.Request().URL.RawQuery, "&") {
 		if pair == "" {
 			continue
 		}
 		name, value, _ := strings.Cut(pair, "=")
 		name, value = unescape(name), unescape(value)
-		i := slices.IndexFunc(a.all, func(have argument) bool { return have.name == name })
-		if i < 0 {
+		i, ok := at[name]
+		if !ok {
+			i = len(a.all)
+			at[name] = i
 			a.all = append(a.all, argument{name: name})
-			i = len(a.all) - 1
 		}
 		a.all[i].values = append(a.all[i].values, value)
 	}
@@ -130,7 +138,11 @@ func bodyOf(c echo.Context) (*arguments, error) {
 	if s.next() != '{' {
 		return nil, a.wrong("expected a dictionary")
 	}
+	members := 0
 	err = s.object(func(name []byte) error {
+		if members++; members > mostArguments {
+			return a.wrong(tooManyArguments)
+		}
 		one := argument{name: string(name), raw: s.skip()}
 		if i := slices.IndexFunc(a.all, func(have argument) bool { return have.name == one.name }); i >= 0 {
 			a.all[i] = one
@@ -176,6 +188,9 @@ type rule struct {
 
 // check reads the arguments by rules.
 func (a *arguments) check(rules ...rule) error {
+	if len(a.all) > mostArguments {
+		return a.wrong(tooManyArguments)
+	}
 	seen := map[group]bool{}
 	for _, r := range rules {
 		if r.group == "" || !a.has(r.name) {
@@ -363,8 +378,8 @@ func boolean(name string, to **bool) rule {
 	}}
 }
 
-// when is a time. called is what CloudKitty calls the function that reads it, which its clients see.
-func when(name, called string, to *time.Time) rule {
+// when is a time, nil if it is not given. called is what CloudKitty calls the function that reads it, which its clients see.
+func when(name, called string, to **time.Time) rule {
 	return rule{name: name, read: func(a *argument) string {
 		text, wrong := a.single()
 		if wrong == onlyOne {
@@ -374,7 +389,7 @@ func when(name, called string, to *time.Time) rule {
 		if wrong != "" || !ok {
 			return "expected " + called
 		}
-		*to = t
+		*to = &t
 		return ""
 	}}
 }
@@ -398,6 +413,8 @@ func pairs(name string, unique bool, to *[]pair) rule {
 			}
 			i := slices.IndexFunc(*to, func(p pair) bool { return p.key == key })
 			switch {
+			case i < 0 && len(*to) == mostArguments:
+				return tooManyArguments
 			case i < 0:
 				*to = append(*to, pair{key, []string{value}})
 			case unique:

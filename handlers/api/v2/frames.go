@@ -4,13 +4,13 @@ import (
 	"context"
 	"net/http"
 	"strconv"
+	"time"
 
 	"github.com/labstack/echo/v4"
 
 	"ratebook/costs"
 	"ratebook/fault"
 	"ratebook/metering"
-	"ratebook/period"
 	"ratebook/web"
 )
 
@@ -20,6 +20,8 @@ type Frames interface {
 	Frames(ctx context.Context, q *costs.FrameQuery, yield func(*costs.Frame) error) (points int64, err error)
 
 	Push(ctx context.Context, p *metering.Push) (metering.Pushed, error)
+	// PushedBefore says whether a push had come before, so that it need not be priced.
+	PushedBefore(ctx context.Context, p *metering.Push) (done metering.Pushed, found bool, err error)
 }
 
 // noneFound is the error for filters that leave nothing.
@@ -31,11 +33,11 @@ const flushAt = 64 << 10
 // frames writes data frames as they are read.
 func (h *handler) frames(c echo.Context) error {
 	var (
-		pairsOf []pair
-		asked   period.Range
-		p       page
+		pairsOf    []pair
+		begin, end *time.Time
+		p          page
 	)
-	err := queryOf(c).check(append(p.rules(), pairs("filters", true, &pairsOf), when("begin", fromISO, &asked.Begin), when("end", fromISO, &asked.End))...)
+	err := queryOf(c).check(append(p.rules(), pairs("filters", true, &pairsOf), when("begin", fromISO, &begin), when("end", fromISO, &end))...)
 	if err != nil {
 		return err
 	}
@@ -43,7 +45,7 @@ func (h *handler) frames(c echo.Context) error {
 	if !mine {
 		return send(c, http.StatusOK, []byte(`{"total":0,"dataframes":[]}`))
 	}
-	q := &costs.FrameQuery{Range: h.asked(asked), Filters: filters, Offset: p.offset, Limit: p.limit}
+	q := &costs.FrameQuery{Range: h.asked(begin, end), Filters: filters, Offset: p.offset, Limit: p.limit}
 	if q.Range.Empty() {
 		return noneFound()
 	}

@@ -3,6 +3,8 @@ package v2
 import (
 	"net/http/httptest"
 	"testing"
+
+	"ratebook/handlers/api/openapi/openapitest"
 )
 
 // TestPathText: ids are as the client meant them, however it wrote them into the path.
@@ -15,6 +17,7 @@ func TestPathText(t *testing.T) {
 		f := newFakes()
 		w := httptest.NewRecorder()
 		server(f, admin).ServeHTTP(w, httptest.NewRequest("GET", path, nil))
+		openapitest.Check(t, "GET", path, w)
 		if w.Code != 200 || f.listed[0].([]string)[0] != want {
 			t.Errorf("%s: %d %v", path, w.Code, f.listed)
 		}

@@ -55,6 +55,13 @@ func (h *handler) push(c echo.Context) error {
 		if h.Pricer == nil {
 			return fault.New(fault.Invalid, "points can't be rated here; send their prices, without rate=true")
 		}
+		_, before, err := h.Frames.PushedBefore(ctx, p) // a repeat is answered alike, whatever rules and scripts are by now
+		if err != nil {
+			return err
+		}
+		if before {
+			return pushed(c)
+		}
 		if p.Rules, err = h.Pricer.Price(ctx, frames); err != nil {
 			return err
 		}
@@ -62,6 +69,10 @@ func (h *handler) push(c echo.Context) error {
 	if _, err := h.Frames.Push(ctx, p); err != nil {
 		return err
 	}
+	return pushed(c)
+}
+
+func pushed(c echo.Context) error {
 	c.Response().Header().Set(echo.HeaderContentType, echo.MIMEApplicationJSON)
 	return c.NoContent(http.StatusNoContent)
 }
@@ -71,6 +82,8 @@ const (
 	longestName   = 255  // bytes of a metric, a unit, or a scope's id
 	mostDigits    = 28   // before the decimal point of an amount: as CloudKitty computes with
 	longestNumber = 1000 // characters
+
+	mostAttributes = 1000 // of a point
 )
 
 // frameReader reads data frames. What it has read before it spares to keep twice.
@@ -82,6 +95,7 @@ type frameReader struct {
 
 	texts      map[string]string
 	attributes []metering.Attribute // room for those to come
+	given      int                  // attributes of this point, those that come twice too
 	limit      money.Decimal
 }
 
@@ -285,7 +299,7 @@ func (r *frameReader) frame() (f metering.PushedFrame, err error) {
 }
 
 func (r *frameReader) point(p *metering.PushedPoint) error {
-	p.Scope = metering.UndefinedScope
+	p.Scope, r.given = metering.UndefinedScope, 0
 	var vol, groupby, metadata bool
 	err := r.object("expected a dictionary", func(name string) (err error) {
 		switch name {
@@ -366,6 +380,9 @@ func (r *frameReader) labels(p *metering.PushedPoint, groupby bool) (metering.At
 	}
 	all := r.attributes[:0:len(r.attributes)]
 	err := r.object("expected a dictionary", func(name string) error {
+		if r.given++; r.given > mostAttributes {
+			return r.wrong(fmt.Sprintf("a point can have %d attributes", mostAttributes))
+		}
 		if err := r.storable(name); err != nil {
 			return err
 		}
@@ -388,20 +405,20 @@ func (r *frameReader) labels(p *metering.PushedPoint, groupby bool) (metering.At
 		if literal {
 			p.Literals = append(p.Literals, name)
 		}
-		if i := slices.IndexFunc(all, func(a metering.Attribute) bool { return a.Name == name }); i >= 0 { // the last one counts
+		i, known := slices.BinarySearchFunc(all, name, func(a metering.Attribute, name string) int { return cmp.Compare(a.Name, name) })
+		if known { // the last one counts
 			all[i].Value = value
 			if !literal {
 				p.Literals = slices.DeleteFunc(p.Literals, func(l string) bool { return l == name })
 			}
 			return nil
 		}
-		all = append(all, metering.Attribute{Name: name, Value: value})
+		all = slices.Insert(all, i, metering.Attribute{Name: name, Value: value})
 		return nil
 	})
 	if n := len(all); n <= len(r.attributes) && n > 0 && &all[0] == &r.attributes[0] {
 		r.attributes = r.attributes[n:]
 		all = all[:n:n]
 	}
-	slices.SortFunc(all, func(a, b metering.Attribute) int { return cmp.Compare(a.Name, b.Name) })
 	return all, err
 }

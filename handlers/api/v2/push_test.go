@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 
@@ -29,7 +30,7 @@ func TestPush(t *testing.T) {
 	points := onePoint + `, {"metadata":{"z":{"a": [1, "}"]},"a":"\u00fc\"\ud83d\ude00","n":null,"a2":true},"groupby":{"project_id":7,"n2":1.50},
 		"vol":{"qty":" 12345678901234567890.1234567890123456785 ","unit":""},"rating":{"price":"1e-12"}},
 		{"vol":{"unit":"h","qty":0.30000000000000004},"groupby":{},"metadata":{}},{"vol":{"unit":"h","qty":-1},"rating":{},"groupby":{"project_id":null},"metadata":{"b":1,"b":"x"}}`
-	answer(t, ask(f, admin, "POST", "/v2/dataframes", framesOf(points), "Idempotency-Key", "key"), 204, "")
+	answer(t, ask(t, f, admin, "POST", "/v2/dataframes", framesOf(points), "Idempotency-Key", "key"), 204, "")
 	want := []metering.PushedFrame{{Begin: at("2019-07-23T12:28:10"), End: at("2019-07-23T13:28:10"), Points: []metering.PushedPoint{
 		{
 			Scope: "p1", Metric: "cpu", Unit: "GiB", Qty: money.MustParse("1.2"), Price: money.MustParse("0.04"),
@@ -52,16 +53,16 @@ func TestPush(t *testing.T) {
 	}
 	digest := f.pushed.Digest
 
-	answer(t, ask(f, admin, "POST", "/v2/dataframes?rate=True", framesOf(points)), 204, "")
+	answer(t, ask(t, f, admin, "POST", "/v2/dataframes?rate=True", framesOf(points)), 204, "")
 	if f.pushed.Rules != 7 || f.pushed.Digest == digest || !f.pushed.Frames[0].Points[3].Price.Equal(money.New(42, 0)) {
 		t.Error(f.pushed)
 	}
-	answer(t, ask(f, admin, "POST", "/v2/dataframes", framesOf("")), 204, "")
+	answer(t, ask(t, f, admin, "POST", "/v2/dataframes", framesOf("")), 204, "")
 	f.fault = fault.New(fault.Conflict, "the key was used for something else")
-	if w := ask(f, admin, "POST", "/v2/dataframes", framesOf(onePoint)); w.Code != 409 {
+	if w := ask(t, f, admin, "POST", "/v2/dataframes", framesOf(onePoint)); w.Code != 409 {
 		t.Error(w.Code, w.Body)
 	}
-	if w := ask(f, admin, "POST", "/v2/dataframes", framesOf(onePoint), "Idempotency-Key", strings.Repeat("x", 256)); w.Code != 400 {
+	if w := ask(t, f, admin, "POST", "/v2/dataframes", framesOf(onePoint), "Idempotency-Key", strings.Repeat("x", 256)); w.Code != 400 {
 		t.Error(w.Code, w.Body)
 	}
 }
@@ -103,6 +104,8 @@ func TestBadPoint(t *testing.T) {
 		{point(`,"metadata":{"flavor":"m1"}`, ``), "required key not provided (path: '['dataframes', 0, 'usage', 'cpu', 1, 'metadata']')"},
 		{point(`"project_id":"p1"`, `"project_id":"`+long+`"`), "length of value must be at most 255 (path: '['dataframes', 0, 'usage', 'cpu', 1, 'groupby', 'project_id']')"},
 		{point(`"id":"x"`, `"i\u0000":"x"`), "a text can't have a NUL character (path: '['dataframes', 0, 'usage', 'cpu', 1, 'groupby', 'i\\x00']')"},
+		{point(`"id":"x"`, members(mostAttributes)), "a point can have 1000 attributes (path: '['dataframes', 0, 'usage', 'cpu', 1, 'groupby', 'k999']')"},
+		{point(`"flavor":"m1"`, members(mostAttributes-1)), "a point can have 1000 attributes (path: '['dataframes', 0, 'usage', 'cpu', 1, 'metadata', 'k998']')"},
 		{framesOf(`5`), "expected a dictionary (path: '['dataframes', 0, 'usage', 'cpu', 0]')"},
 		{frame(`"cpu":[`, `"ram":{},"cpu":[`), "expected a list (path: '['dataframes', 0, 'usage', 'ram']')"},
 		{frame(`"cpu":[`, `"":[],"cpu":[`), "a metric must have a name (path: '['dataframes', 0, 'usage', '']')"},
@@ -117,14 +120,37 @@ func TestBadPoint(t *testing.T) {
 		{frame(`}]}}]}`, `}]}}],"more":1}`), "extra keys not allowed (path: '['more']')"},
 	} {
 		f := newFakes()
-		w := ask(f, admin, "POST", "/v2/dataframes", c.body)
+		w := ask(t, f, admin, "POST", "/v2/dataframes", c.body)
 		if got := message(t, w); w.Code != 400 || !strings.HasPrefix(got, "Invalid data '{'dataframes': [") || !strings.HasSuffix(got, " : "+c.want) || f.pushed != nil {
 			t.Errorf("got %d %s\nwant %s", w.Code, got, c.want)
 		}
 	}
-	w := ask(newFakes(), admin, "POST", "/v2/dataframes", framesOf(strings.Repeat(onePoint+",", 10_000)+`{}`))
+	w := ask(t, newFakes(), admin, "POST", "/v2/dataframes", framesOf(strings.Repeat(onePoint+",", 10_000)+`{}`))
 	if got := message(t, w); len(got) > 2*mostRepeated || !strings.Contains(got, "'cpu', 10000, 'vol'") {
 		t.Errorf("%d bytes: %.2000s", len(got), got)
+	}
+}
+
+// members returns so many members of an object.
+func members(n int) string {
+	all := make([]string, n)
+	for i := range all {
+		all[i] = fmt.Sprintf(`"k%d":%d`, i, i)
+	}
+	return strings.Join(all, ",")
+}
+
+// TestManyAttributes: a point may have many attributes, in any order.
+func TestManyAttributes(t *testing.T) {
+	t.Parallel()
+	f := newFakes()
+	all := strings.Split(members(mostAttributes-2), ",")
+	slices.Reverse(all)
+	answer(t, ask(t, f, admin, "POST", "/v2/dataframes", framesOf(strings.Replace(onePoint, `"id":"x"`, strings.Join(all, ","), 1))), 204, "")
+	p := &f.pushed.Frames[0].Points[0]
+	sorted := slices.IsSortedFunc(p.Groupby, func(a, b metering.Attribute) int { return strings.Compare(a.Name, b.Name) })
+	if len(p.Groupby) != len(all) || len(p.Literals) != len(all) || !sorted || p.Scope != "p1" {
+		t.Error(len(p.Groupby), len(p.Literals), sorted, p.Scope)
 	}
 }
 
@@ -150,12 +176,12 @@ func TestFrames(t *testing.T) {
 				{"vol":{"unit":"ü","qty":%d},"rating":{"price":0},"groupby":{},"metadata":{"n":1.50}}],
 			"r\"am":[{"vol":{"unit":"h","qty":0},"rating":{"price":0},"groupby":{},"metadata":{}}]}}`, i)
 	}
-	answer(t, ask(f, admin, "GET", "/v2/dataframes?limit=2&offset=5&filters=type:cpu", ""), 200, `{"total":77,"dataframes":[`+frame(0)+","+frame(1)+`]}`)
+	answer(t, ask(t, f, admin, "GET", "/v2/dataframes?limit=2&offset=5&filters=type:cpu", ""), 200, `{"total":77,"dataframes":[`+frame(0)+","+frame(1)+`]}`)
 	if diff := cmp.Diff(&costs.FrameQuery{Range: month(), Filters: []costs.Filter{{Key: "metric", Values: []string{"cpu"}}}, Offset: 5, Limit: 2}, f.asked); diff != "" {
 		t.Error(diff)
 	}
 	f.frames = func(*costs.FrameQuery, func(*costs.Frame) error) (int64, error) { return 77, nil }
-	answer(t, ask(f, admin, "GET", "/v2/dataframes?offset=500", ""), 200, `{"total":77,"dataframes":[]}`)
+	answer(t, ask(t, f, admin, "GET", "/v2/dataframes?offset=500", ""), 200, `{"total":77,"dataframes":[]}`)
 }
 
 // FuzzQuery: no query makes anything of ours fail, and every answer is JSON.
@@ -172,9 +198,9 @@ func FuzzQuery(f *testing.F) {
 			return yield(costs.Row{Begin: q.Range.Begin, End: q.Range.End, Groups: make([]string, len(q.Groups)), Points: 1})
 		}
 		for _, e := range Endpoints() {
-			if e.Method == "GET" && !strings.Contains(e.Path, ":") {
-				sane(t, ask(fakes, tenant, e.Method, "/v2"+e.Path+"?"+query, ""), e.Path+"?"+query)
-				sane(t, ask(fakes, admin, e.Method, "/v2"+e.Path+"?"+query, ""), e.Path+"?"+query)
+			if e.Method == "GET" && !strings.Contains(e.Paths[0], "{") {
+				sane(t, ask(t, fakes, tenant, e.Method, "/v2"+e.Paths[0]+"?"+query, ""), e.Paths[0]+"?"+query)
+				sane(t, ask(t, fakes, admin, e.Method, "/v2"+e.Paths[0]+"?"+query, ""), e.Paths[0]+"?"+query)
 			}
 		}
 	})
@@ -191,11 +217,11 @@ func FuzzBody(f *testing.F) {
 	f.Fuzz(func(t *testing.T, body string) {
 		for _, e := range Endpoints() {
 			if e.Method != "GET" {
-				path := strings.NewReplacer(":module_id", "noop").Replace(e.Path)
-				sane(t, ask(newFakes(), admin, e.Method, "/v2"+path, body), e.Method+" "+path+" "+body)
+				path := strings.NewReplacer("{module_id}", "noop").Replace(e.Paths[0])
+				sane(t, ask(t, newFakes(), admin, e.Method, "/v2"+path, body), e.Method+" "+path+" "+body)
 			}
 		}
-		if fakes := newFakes(); ask(fakes, admin, "POST", "/v2/dataframes", body).Code == 204 {
+		if fakes := newFakes(); ask(t, fakes, admin, "POST", "/v2/dataframes", body).Code == 204 {
 			var plain struct {
 				Dataframes []struct {
 					Usage map[string][]json.RawMessage

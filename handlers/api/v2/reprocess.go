@@ -32,16 +32,17 @@ func (h *handler) reprocess(c echo.Context) error {
 		return err
 	}
 	var (
-		ids    []string
-		reason string
-		r      period.Range
+		ids        []string
+		reason     string
+		begin, end *time.Time
 	)
 	const fromISO = "dt_from_iso_as_utc"
-	err = a.check(required(texts("scope_ids", &ids)), required(when("start_reprocess_time", fromISO, &r.Begin)),
-		required(when("end_reprocess_time", fromISO, &r.End)), required(text("reason", &reason)))
+	err = a.check(required(texts("scope_ids", &ids)), required(when("start_reprocess_time", fromISO, &begin)),
+		required(when("end_reprocess_time", fromISO, &end)), required(text("reason", &reason)))
 	if err != nil {
 		return err
 	}
+	r := period.Range{Begin: *begin, End: *end}
 	if err := h.checkReprocess(ids, reason, r); err != nil {
 		return err
 	}
@@ -100,9 +101,14 @@ func (h *handler) checkReprocess(ids []string, reason string, r period.Range) er
 // checkProcessed makes sure that the scopes are there, and processed up to the range's end. CloudKitty's last timestamp is
 // the begin of the last window, and windows up to its end may be done again.
 func (h *handler) checkProcessed(n *metering.NewTask, states []metering.ScopeState) error {
+	known := map[string]bool{}
+	for i := range states {
+		known[states[i].Scope.ID] = true
+	}
 	var unknown []string
 	for _, id := range n.ScopeIDs {
-		if !slices.ContainsFunc(states, func(s metering.ScopeState) bool { return s.Scope.ID == id }) && !slices.Contains(unknown, id) {
+		if !known[id] {
+			known[id] = true // is named once
 			unknown = append(unknown, id)
 		}
 	}

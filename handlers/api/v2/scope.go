@@ -55,10 +55,20 @@ func (sel *selection) rules() []rule {
 	return []rule{texts("scope_key", &sel.keys), texts("fetcher", &sel.fetchers), texts("collector", &sel.collectors)}
 }
 
-func (sel *selection) matches(s *metering.ScopeState) bool {
-	one := func(values []string, value string) bool { return len(values) == 0 || slices.Contains(values, value) }
-	return one(sel.ids, s.Scope.ID) && one(sel.keys, s.Scope.Source.ScopeKey) && one(sel.fetchers, fetcher(s)) &&
-		one(sel.collectors, collector(s.Scope)) && (sel.active == nil || *sel.active == s.Scope.Active)
+// matcher returns what reports whether a scope is selected.
+func (sel *selection) matcher() func(s *metering.ScopeState) bool {
+	one := func(values []string) func(value string) bool {
+		set := make(map[string]bool, len(values)) // there may be as many as scopes
+		for _, v := range values {
+			set[v] = true
+		}
+		return func(value string) bool { return len(set) == 0 || set[value] }
+	}
+	id, key, fetched, collected := one(sel.ids), one(sel.keys), one(sel.fetchers), one(sel.collectors)
+	return func(s *metering.ScopeState) bool {
+		return id(s.Scope.ID) && key(s.Scope.Source.ScopeKey) && fetched(fetcher(s)) && collected(collector(s.Scope)) &&
+			(sel.active == nil || *sel.active == s.Scope.Active)
+	}
 }
 
 // chosen returns the scopes that are selected. Those of pushed points, which nothing collects, are none.
@@ -68,8 +78,9 @@ func (h *handler) chosen(ctx context.Context, sel *selection) ([]metering.ScopeS
 		return nil, err
 	}
 	var chosen []metering.ScopeState
+	matches := sel.matcher()
 	for i := range all {
-		if all[i].Scope.Source.Kind != metering.PushSource && sel.matches(&all[i]) {
+		if all[i].Scope.Source.Kind != metering.PushSource && matches(&all[i]) {
 			chosen = append(chosen, all[i])
 		}
 	}
@@ -120,7 +131,7 @@ func (h *handler) resetScopes(c echo.Context) error {
 	var (
 		sel  selection
 		all  *bool
-		from time.Time
+		from *time.Time
 	)
 	// python-cloudkittyclient calls it state
 	at := func(name string) rule {
@@ -141,7 +152,7 @@ func (h *handler) resetScopes(c echo.Context) error {
 	switch {
 	case len(sel.ids) == 0 && (all == nil || !*all):
 		return exact(fault.Invalid, "Either all_scopes or a scope_id should be specified.")
-	case from.IsZero():
+	case from == nil:
 		return exact(fault.Invalid, "Variable 'last_processed_timestamp' cannot be empty/None.")
 	}
 	active := true
@@ -158,7 +169,7 @@ func (h *handler) resetScopes(c echo.Context) error {
 	for i := range states {
 		refs = append(refs, states[i].Scope.Ref)
 	}
-	if _, err := h.Scopes.ResetScopes(ctx, refs, from, "PUT /v2/scope", web.Caller(c).ID); err != nil {
+	if _, err := h.Scopes.ResetScopes(ctx, refs, *from, "PUT /v2/scope", web.Caller(c).ID); err != nil {
 		return err
 	}
 	return accepted(c)
@@ -254,7 +265,7 @@ func (h *handler) addScope(c echo.Context) error {
 		id     string
 		from   fixed
 		active *bool
-		last   time.Time
+		last   *time.Time
 	)
 	err = a.check(append(from.rules(), required(text("scope_id", &id)), boolean("active", &active), required(when("last_processed_timestamp", fromISO, &last)))...)
 	if err != nil {
@@ -272,7 +283,7 @@ func (h *handler) addScope(c echo.Context) error {
 	if len(states) > 0 {
 		return exists
 	}
-	n := metering.NewScope{ID: id, Key: from.key, Source: from.collector, Fetcher: from.fetcher, Active: active == nil || *active, LastProcessed: last}
+	n := metering.NewScope{ID: id, Key: from.key, Source: from.collector, Fetcher: from.fetcher, Active: active == nil || *active, LastProcessed: *last}
 	state, err := h.Scopes.AddScope(ctx, n, web.Caller(c).ID)
 	if fault.KindOf(err) == fault.Conflict {
 		return exists

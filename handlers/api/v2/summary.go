@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/labstack/echo/v4"
 
@@ -31,6 +32,9 @@ type grouping struct {
 	groups  []string
 	windows bool // groupby=time
 }
+
+// mostGroups is how many attributes a summary may be grouped by.
+const mostGroups = 50
 
 // timeGroups are the computed attributes by what groupby calls them.
 var timeGroups = map[string]string{"time-d": "day_of_the_year", "time-w": "week_of_the_year", "time-m": "month", "time-y": "year"}
@@ -62,19 +66,26 @@ func (h *handler) grouping(by []string) (g grouping, err error) {
 		if name == "" || slices.Contains(g.columns, name) {
 			continue
 		}
+		if len(g.columns) == mostGroups {
+			return g, exact(fault.Invalid, "Invalid groupby. A summary can be grouped by %d attributes.", mostGroups)
+		}
 		g.columns, g.groups = append(g.columns, name), append(g.groups, h.key(name))
 	}
 	return g, nil
 }
 
-// asked returns the range that a request asks about: unless it says so, this month.
-func (h *handler) asked(r period.Range) period.Range {
+// asked returns the range that a request asks about: what it doesn't say is this month's.
+func (h *handler) asked(begin, end *time.Time) period.Range {
 	now := h.Now()
-	if r.Begin.IsZero() {
-		r.Begin = period.Month.Start(now, h.Settings.Zone)
+	r := period.Range{Begin: period.Month.Start(now, h.Settings.Zone), End: period.Month.Next(now, h.Settings.Zone)}
+	if begin != nil {
+		r.Begin = *begin
 	}
-	if r.End.IsZero() {
-		r.End = period.Month.Next(now, h.Settings.Zone)
+	if end != nil {
+		r.End = *end
+	}
+	if r.Begin.IsZero() { // the first instant of year 1 is none to a query; nothing began then
+		r.Begin = r.Begin.Add(time.Second)
 	}
 	return r
 }
@@ -109,17 +120,17 @@ const (
 // summary adds up what charges cost.
 func (h *handler) summary(c echo.Context) error {
 	var (
-		by, fields []string
+		by         []string
 		pairsOf    []pair
 		custom     string
 		format     = tableFormat
-		asked      period.Range
+		begin, end *time.Time
 		p          page
 	)
 	a := queryOf(c)
 	err := a.check(append(p.rules(),
 		text("response_format", &format), text("custom_fields", &custom), texts("groupby", &by), pairs("filters", false, &pairsOf),
-		when("begin", fromISO, &asked.Begin), when("end", fromISO, &asked.End))...)
+		when("begin", fromISO, &begin), when("end", fromISO, &end))...)
 	if err != nil {
 		return err
 	}
@@ -136,13 +147,18 @@ func (h *handler) summary(c echo.Context) error {
 			return a.wrong(wrong, "custom_fields")
 		}
 	}
+	fields := []string{"begin", "end"}
+	for _, s := range sums {
+		fields = append(fields, s.alias)
+	}
+	for _, name := range g.columns {
+		if slices.Contains(fields, name) {
+			return exact(fault.Invalid, "Invalid groupby [%s]. Another column has this name.", name)
+		}
+	}
 	filters, mine := h.filters(web.Caller(c), pairsOf)
 	if !mine {
 		return send(c, http.StatusOK, []byte(`{"total":0,"columns":[],"results":[]}`))
-	}
-	fields = []string{"begin", "end"}
-	for _, s := range sums {
-		fields = append(fields, s.alias)
 	}
 	fields = append(fields, g.columns...)
 	w := &summaryWriter{page: p, sums: sums, object: format == objectFormat}
@@ -150,7 +166,7 @@ func (h *handler) summary(c echo.Context) error {
 		w.names = append(w.names, appendJSON(nil, f))
 	}
 	q := &costs.Query{
-		Range: h.asked(asked), Groups: g.groups, Filters: filters, Windows: g.windows,
+		Range: h.asked(begin, end), Groups: g.groups, Filters: filters, Windows: g.windows,
 		Extremes: slices.ContainsFunc(sums, aggregate.extreme),
 	}
 	if !q.Range.Empty() {

@@ -43,7 +43,7 @@ func TestSummary(t *testing.T) {
 		return nil
 	}
 	get := func(query string) string {
-		w := ask(f, admin, "GET", "/v2/summary"+query, "")
+		w := ask(t, f, admin, "GET", "/v2/summary"+query, "")
 		if w.Code != 200 {
 			t.Fatalf("%s: %d %s", query, w.Code, w.Body)
 		}
@@ -111,7 +111,7 @@ func TestIsolation(t *testing.T) {
 		} {
 			f := newFakes()
 			f.frames = func(*costs.FrameQuery, func(*costs.Frame) error) (int64, error) { return 1, nil }
-			if w := ask(f, c.who, "GET", path+c.query, ""); w.Code != 200 {
+			if w := ask(t, f, c.who, "GET", path+c.query, ""); w.Code != 200 {
 				t.Error(w.Code, w.Body)
 			}
 			var filters []costs.Filter
@@ -130,8 +130,8 @@ func TestIsolation(t *testing.T) {
 		}
 	}
 	f := newFakes()
-	answer(t, ask(f, unscoped, "GET", "/v2/summary", ""), 200, `{"total":0,"columns":[],"results":[]}`)
-	answer(t, ask(f, unscoped, "GET", "/v2/dataframes?filters=project_id:p1", ""), 200, `{"total":0,"dataframes":[]}`)
+	answer(t, ask(t, f, unscoped, "GET", "/v2/summary", ""), 200, `{"total":0,"columns":[],"results":[]}`)
+	answer(t, ask(t, f, unscoped, "GET", "/v2/dataframes?filters=project_id:p1", ""), 200, `{"total":0,"dataframes":[]}`)
 	if f.query != nil || f.asked != nil {
 		t.Error("somebody was asked")
 	}
@@ -183,7 +183,7 @@ func TestSummariesAddUp(t *testing.T) {
 			return err
 		}
 		by := rapid.SliceOfDistinct(rapid.SampledFrom([]string{"type", "project_id", "flavor", "time", "time-d", "time-w", "time-m", "time-y", "month", "none"}), rapid.ID[string]).Draw(t, "by")
-		w := ask(f, admin, "GET", "/v2/summary?limit=1000&groupby="+strings.Join(by, ","), "")
+		w := ask(t, f, admin, "GET", "/v2/summary?limit=1000&groupby="+strings.Join(by, ","), "")
 		var s struct {
 			Total   int
 			Columns []string

@@ -76,56 +76,53 @@ func inPath(name string) api.Parameter { return api.Parameter{Name: name, In: "p
 
 var routes = []route{
 	{api.Endpoint{
-		Method: http.MethodGet, Path: "/summary", Role: access.Tenant,
+		Method: http.MethodGet, Paths: []string{"/summary"}, Role: access.Tenant,
 		Parameters: query("begin", "end", "groupby*", "filters*", "custom_fields", "response_format", "offset", "limit"),
 	}, (*handler).summary},
 	{api.Endpoint{
-		Method: http.MethodGet, Path: "/dataframes", Role: access.Tenant,
+		Method: http.MethodGet, Paths: []string{"/dataframes"}, Role: access.Tenant,
 		Parameters: query("begin", "end", "filters*", "offset", "limit"),
 	}, (*handler).frames},
 	{api.Endpoint{
-		Method: http.MethodPost, Path: "/dataframes", Role: access.Operator,
+		Method: http.MethodPost, Paths: []string{"/dataframes"}, Role: access.Operator,
 		Parameters: slices.Concat(query("rate"), parameters("header", []string{"Idempotency-Key"}), body("dataframes!*")),
 	}, (*handler).push},
 	{api.Endpoint{
-		Method: http.MethodGet, Path: "/scope", Role: access.Viewer,
+		Method: http.MethodGet, Paths: []string{"/scope"}, Role: access.Viewer,
 		Parameters: query("scope_id*", "scope_key*", "fetcher*", "collector*", "active", "offset", "limit"),
 	}, (*handler).scopes},
 	{api.Endpoint{
-		Method: http.MethodPut, Path: "/scope", Role: access.Operator,
+		Method: http.MethodPut, Paths: []string{"/scope"}, Role: access.Operator,
 		Parameters: body("all_scopes", "scope_id*", "scope_key*", "fetcher*", "collector*", "last_processed_timestamp", "state"),
 	}, (*handler).resetScopes},
 	{api.Endpoint{
-		Method: http.MethodPatch, Path: "/scope", Role: access.Operator,
+		Method: http.MethodPatch, Paths: []string{"/scope"}, Role: access.Operator,
 		Parameters: body("scope_id!", "scope_key", "fetcher", "collector", "active"),
 	}, (*handler).changeScope},
 	{api.Endpoint{
-		Method: http.MethodPost, Path: "/scope", Role: access.Operator,
+		Method: http.MethodPost, Paths: []string{"/scope"}, Role: access.Operator,
 		Parameters: body("scope_id!", "last_processed_timestamp!", "scope_key", "fetcher", "collector", "active"),
 	}, (*handler).addScope},
 	{api.Endpoint{
-		Method: http.MethodPost, Path: "/task/reprocesses", Role: access.Operator,
-		Parameters: body("scope_ids!*", "start_reprocess_time!", "end_reprocess_time!", "reason!"),
-	}, (*handler).reprocess},
-	{api.Endpoint{ // where python-cloudkittyclient sends it
-		Method: http.MethodPost, Path: "/task/reprocess", Role: access.Operator,
+		Method: http.MethodPost, Role: access.Operator,
+		Paths:      []string{"/task/reprocesses", "/task/reprocess"}, // python-cloudkittyclient sends it to the second
 		Parameters: body("scope_ids!*", "start_reprocess_time!", "end_reprocess_time!", "reason!"),
 	}, (*handler).reprocess},
 	{api.Endpoint{
-		Method: http.MethodGet, Path: "/task/reprocesses", Role: access.Viewer,
+		Method: http.MethodGet, Paths: []string{"/task/reprocesses"}, Role: access.Viewer,
 		Parameters: query("scope_ids*", "order", "offset", "limit"),
 	}, (*handler).reprocesses},
 	{api.Endpoint{
-		Method: http.MethodGet, Path: "/task/reprocesses/:scope_id", Role: access.Viewer,
+		Method: http.MethodGet, Paths: []string{"/task/reprocesses/{scope_id}"}, Role: access.Viewer,
 		Parameters: slices.Concat([]api.Parameter{inPath("scope_id")}, query("scope_ids*", "order", "offset", "limit")),
 	}, (*handler).reprocesses},
-	{api.Endpoint{Method: http.MethodGet, Path: "/rating/modules", Role: access.Viewer}, (*handler).modules},
+	{api.Endpoint{Method: http.MethodGet, Paths: []string{"/rating/modules"}, Role: access.Viewer}, (*handler).modules},
 	{api.Endpoint{
-		Method: http.MethodGet, Path: "/rating/modules/:module_id", Role: access.Viewer,
+		Method: http.MethodGet, Paths: []string{"/rating/modules/{module_id}"}, Role: access.Viewer,
 		Parameters: []api.Parameter{inPath("module_id")},
 	}, (*handler).module},
 	{api.Endpoint{
-		Method: http.MethodPut, Path: "/rating/modules/:module_id", Role: access.Operator,
+		Method: http.MethodPut, Paths: []string{"/rating/modules/{module_id}"}, Role: access.Operator,
 		Parameters: slices.Concat([]api.Parameter{inPath("module_id")}, body("enabled", "priority")),
 	}, (*handler).changeModule},
 }
@@ -142,11 +139,14 @@ func (h *handler) routes(g *echo.Group) {
 			}
 			return r.answer(h, c)
 		}
-		g.Add(r.Method, r.Path, answer)
-		allowed[r.Path] = append(allowed[r.Path], r.Method)
-		if r.Method == http.MethodGet {
-			g.HEAD(r.Path, answer)
-			allowed[r.Path] = append(allowed[r.Path], http.MethodHead)
+		for _, path := range r.Paths {
+			path = strings.NewReplacer("{", ":", "}", "").Replace(path) // as echo has it
+			g.Add(r.Method, path, answer)
+			allowed[path] = append(allowed[path], r.Method)
+			if r.Method == http.MethodGet {
+				g.HEAD(path, answer)
+				allowed[path] = append(allowed[path], http.MethodHead)
+			}
 		}
 	}
 	for path, known := range allowed {
