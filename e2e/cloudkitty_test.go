@@ -466,3 +466,71 @@ func TestSameMoney(t *testing.T) {
 		}
 	})
 }
+
+// TestKeystone lets a real Keystone say who asks.
+func TestKeystone(t *testing.T) {
+	t.Parallel()
+	k := testserver.Keystone(t)
+	acme, globex := k.AddProject("acme"), k.AddProject("globex")
+	k.AddUser("bob", "bobs secret", "member", acme)
+	admin, bob := k.Token("admin", "secret", "admin"), k.Token("bob", "bobs secret", "acme")
+
+	db := kinds["sqlite"](t)
+	s := db.serve(t, "serve", "--api-auth", "keystone", "--keystone-url", k.URL+"/v3")
+	ask := func(token, method, path, body string) (status int, answer string, header http.Header) {
+		t.Helper()
+		req, err := http.NewRequestWithContext(t.Context(), method, s.url+path, strings.NewReader(body))
+		must(t, err)
+		req.Header.Set("Content-Type", "application/json")
+		for name, value := range map[string]string{"X-Auth-Token": token, "X-Roles": "admin", "X-Project-Id": globex, "X-Identity-Status": "Confirmed", "X-User-Id": "x"} {
+			req.Header.Set(name, value)
+		}
+		res, err := http.DefaultTransport.RoundTrip(req)
+		must(t, err)
+		defer res.Body.Close()
+		said, err := io.ReadAll(res.Body)
+		must(t, err)
+		return res.StatusCode, string(said), res.Header
+	}
+	expect := func(what, token, method, path, body string, status int, text string) {
+		t.Helper()
+		if got, answer, _ := ask(token, method, path, body); got != status || !strings.Contains(answer, text) {
+			t.Errorf("%s: %d, want %d and %q\n%s", what, got, status, text, answer)
+		}
+	}
+	frames := ""
+	for i, project := range []string{acme, globex} {
+		if i > 0 {
+			frames += ","
+		}
+		frames += fmt.Sprintf(`{"vol":{"unit":"piece","qty":1},"rating":{"price":%d},"groupby":{"project_id":%q},"metadata":{}}`, i+1, project)
+	}
+	frames = `{"dataframes":[{"period":{"begin":"2026-02-15T12:00:00Z","end":"2026-02-15T13:00:00Z"},"usage":{"gift":[` + frames + `]}}]}`
+	const summary = "/v2/summary?begin=2026-02-01&end=2026-03-01&groupby=project_id"
+
+	status, _, header := ask("", http.MethodGet, summary, "")
+	if want := `Keystone uri="` + k.URL + `"`; status != http.StatusUnauthorized || header.Get("WWW-Authenticate") != want {
+		t.Errorf("without a token: %d, %q", status, header.Get("WWW-Authenticate"))
+	}
+	expect("a token that Keystone does not know", "garbage", http.MethodGet, summary, "", http.StatusUnauthorized, "")
+	expect("a member pushes", bob, http.MethodPost, "/v2/dataframes", frames, http.StatusForbidden, "not authorized")
+	expect("an admin pushes", admin, http.MethodPost, "/v2/dataframes", frames, http.StatusNoContent, "")
+	expect("an admin reads both", admin, http.MethodGet, summary, "", http.StatusOK, globex)
+	expect("an admin reads both", admin, http.MethodGet, summary, "", http.StatusOK, acme)
+	expect("a member reads its own", bob, http.MethodGet, summary, "", http.StatusOK, acme)
+	for what, path := range map[string]string{
+		"the summary": summary, "the summary of the other": summary + "&filters=project_id:" + globex,
+		"data frames of the other": "/v2/dataframes?begin=2026-02-01&end=2026-03-01&filters=project_id:" + globex,
+	} {
+		if _, answer, _ := ask(bob, http.MethodGet, path, ""); strings.Contains(answer, globex) {
+			t.Errorf("a member asks for %s and reads %s", what, answer)
+		}
+	}
+	expect("a member asks for the other's total", bob, http.MethodGet, "/v1/report/total?begin=2026-02-01&end=2026-03-01&tenant_id="+globex, "", http.StatusForbidden, "")
+	expect("a member's total", bob, http.MethodGet, "/v1/report/total?begin=2026-02-01&end=2026-03-01", "", http.StatusOK, `"1"`)
+	expect("a member lists modules", bob, http.MethodGet, "/v1/rating/modules", "", http.StatusForbidden, "Policy doesn't allow rating:list_modules to be performed.")
+	expect("an admin lists modules", admin, http.MethodGet, "/v1/rating/modules", "", http.StatusOK, "hashmap")
+	if strings.Contains(s.said(), bob) || strings.Contains(s.said(), admin) {
+		t.Error("the log has a token")
+	}
+}
