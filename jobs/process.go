@@ -198,7 +198,9 @@ func (p *Processor) Process(ctx context.Context, work Work) (*Summary, error) {
 }
 
 // Patiently does something with the database, and goes on trying for as long as Patience says while that does not answer.
-func (p *Processor) Patiently(ctx context.Context, do func() error) error { return p.patiently(ctx, true, do) }
+func (p *Processor) Patiently(ctx context.Context, do func() error) error {
+	return p.patiently(ctx, true, do)
+}
 
 // patiently does something with the database. With wait it goes on trying for a while when the database does not answer: it
 // may be restarting, and nobody should have to start us again for that. What a commit that was cut off has achieved, the ledger

@@ -28,6 +28,9 @@ type dialect struct {
 
 	commitPoints int // the most points of one commit, to keep transactions short
 
+	printsAtOnce int // fingerprints that one query looks for
+	ofPrints     func(query string, prints [][]byte) (string, []any)
+
 	seriesIDs   string // as many new ids of series as the parameter says
 	loadSeries  func(ctx context.Context, t *tx, all []newSeries) error
 	loadCharges func(ctx context.Context, t *tx, p *partition, again bool) (loader, error) // again: for windows that are done again
@@ -49,6 +52,8 @@ var postgresDialect = dialect{
 	unixTime:     "CAST(extract(epoch FROM %s) AS bigint)",
 	limit:        "SELECT set_config('idle_in_transaction_session_timeout', '15s', true), set_config('statement_timeout', '60s', true)",
 	commitPoints: 200_000,
+	printsAtOnce: 5_000,
+	ofPrints:     anyPrint,
 	seriesIDs:    "SELECT nextval('series_id_seq') FROM generate_series(1, ?)",
 	loadSeries:   copySeries,
 	loadCharges:  copyCharges,
@@ -65,6 +70,8 @@ var sqliteDialect = dialect{
 	nextToken:    "UPDATE lease_tokens SET last = last + 1 RETURNING last",
 	unixTime:     "%s",
 	commitPoints: 24_000, // some 100 ms, with series that are all new some 250
+	printsAtOnce: 50,
+	ofPrints:     inPrints,
 	seriesIDs: `WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?)
 		SELECT COALESCE((SELECT seq FROM sqlite_sequence WHERE name = 'series'), 0) + i FROM n`,
 	loadSeries:  insertSeries,

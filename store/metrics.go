@@ -115,10 +115,10 @@ func (s *Store) Configure(ctx context.Context, c *metering.Configuration, author
 			return err
 		}
 		table := versioned{"metric_configs", []string{"source", "measured", "metric"}, []string{"definition"}}
-		err = replace(ctx, t, table, version, old, next, func(r metricRow) entry {
+		change := replace(table, old, next, func(r metricRow) entry {
 			return entry{[]any{r.source, r.measured, r.metric}, []any{r.definition}}
 		})
-		if err != nil {
+		if err := t.supersede(ctx, table, version, change.ended, change.begun); err != nil {
 			return err
 		}
 		return t.audit(ctx, author, "change", fmt.Sprintf("metrics, version %d", version), "", what)

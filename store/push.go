@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -92,6 +93,8 @@ type pushing struct {
 	amount      money.Decimal
 	first, last time.Time // begins
 
+	scopeIDs, metricNames []string // of the points, sorted: who adds the same names at once does it in the same order
+
 	scopes  map[string]*metering.Scope
 	metrics map[string]int64
 	usage   []metering.Usage // of each series; without samples
@@ -126,26 +129,36 @@ const (
 
 // check makes sure that the points are what metering.Push says, and can be stored.
 func (w *pushing) check() error {
+	scopes, metrics := map[string]bool{}, map[string]bool{}
+	var last *metering.PushedPoint
 	for i := range w.p.Frames {
 		f := &w.p.Frames[i]
 		begin, end := f.Begin.UTC(), f.End.UTC()
-		at := fmt.Sprintf("data frame %d", i)
+		at := func() string { return fmt.Sprintf("data frame %d", i) }
 		switch {
 		case begin.Nanosecond() != 0 || end.Nanosecond() != 0:
-			return fault.New(fault.Invalid, "%s does not begin and end with whole seconds", at)
+			return fault.New(fault.Invalid, "%s does not begin and end with whole seconds", at())
 		case begin.Year() < firstPushedYear || begin.Year() > lastPushedYear:
-			return fault.New(fault.Invalid, "%s begins in the year %d; points can be of %d to %d", at, begin.Year(), firstPushedYear, lastPushedYear)
+			return fault.New(fault.Invalid, "%s begins in the year %d; points can be of %d to %d", at(), begin.Year(), firstPushedYear, lastPushedYear)
 		case !end.After(begin):
-			return fault.New(fault.Invalid, "%s does not end after it begins at %s", at, begin.Format(time.RFC3339))
+			return fault.New(fault.Invalid, "%s does not end after it begins at %s", at(), begin.Format(time.RFC3339))
 		case end.Unix()-begin.Unix() > mostSeconds:
-			return fault.New(fault.Invalid, "%s lasts from %s to %s; points can last 68 years at most", at, begin.Format(time.RFC3339), end.Format(time.RFC3339))
+			return fault.New(fault.Invalid, "%s lasts from %s to %s; points can last 68 years at most", at(), begin.Format(time.RFC3339), end.Format(time.RFC3339))
 		}
 		for j := range f.Points {
-			if err := checkPushed(&f.Points[j]); err != nil {
-				return fault.Wrap(fault.Invalid, err, "point %d of %s, which begins at %s, can't be stored", j, at, begin.Format(time.RFC3339))
+			p := &f.Points[j]
+			if err := checkPushed(p); err != nil {
+				return fault.Wrap(fault.Invalid, err, "point %d of %s, which begins at %s, can't be stored", j, at(), begin.Format(time.RFC3339))
 			}
 			w.points++
-			w.amount.Accumulate(&f.Points[j].Price)
+			w.amount.Accumulate(&p.Price)
+			if last == nil || p.Scope != last.Scope {
+				scopes[p.Scope] = true
+			}
+			if last == nil || p.Metric != last.Metric {
+				metrics[p.Metric] = true
+			}
+			last = p
 		}
 		if len(f.Points) == 0 {
 			continue
@@ -157,6 +170,7 @@ func (w *pushing) check() error {
 			w.last = begin
 		}
 	}
+	w.scopeIDs, w.metricNames = slices.Sorted(maps.Keys(scopes)), slices.Sorted(maps.Keys(metrics))
 	return nil
 }
 
@@ -229,12 +243,12 @@ func (w *pushing) before(ctx context.Context) (done metering.Pushed, err error) 
 		return done, err
 	}
 	var scopes, metrics []string // that are new
-	for _, id := range w.scopeIDs() {
+	for _, id := range w.scopeIDs {
 		if w.scopes[id] == nil {
 			scopes = append(scopes, id)
 		}
 	}
-	for _, name := range w.metricNames() {
+	for _, name := range w.metricNames {
 		if w.metrics[name] == 0 {
 			metrics = append(metrics, name)
 		}
@@ -287,30 +301,10 @@ func (w *pushing) kept(ctx context.Context, t *tx) error {
 	return nil
 }
 
-func (w *pushing) scopeIDs() []string {
-	return w.distinct(func(p *metering.PushedPoint) string { return p.Scope })
-}
-func (w *pushing) metricNames() []string {
-	return w.distinct(func(p *metering.PushedPoint) string { return p.Metric })
-}
-
-// distinct returns what the points are called, sorted: who adds the same names at once does it in the same order.
-func (w *pushing) distinct(name func(*metering.PushedPoint) string) []string {
-	all := map[string]bool{}
-	for i := range w.p.Frames {
-		for j := range w.p.Frames[i].Points {
-			all[name(&w.p.Frames[i].Points[j])] = true
-		}
-	}
-	sorted := keys(all)
-	slices.Sort(sorted)
-	return sorted
-}
-
 // names reads the scopes and metrics that the points have.
 func (w *pushing) names(ctx context.Context, t *tx) error {
 	w.scopes, w.metrics = map[string]*metering.Scope{}, map[string]int64{}
-	for part := range slices.Chunk(w.scopeIDs(), mostScopes) {
+	for part := range slices.Chunk(w.scopeIDs, mostScopes) {
 		var rows []scopeRow
 		query, args := in("SELECT "+scopeColumns+" WHERE src.name = ? AND s.scope_key = ? AND s.scope IN (?)", metering.PushSource, w.settings.ScopeKey, part)
 		if err := t.list(ctx, &rows, query, args...); err != nil {
@@ -320,7 +314,7 @@ func (w *pushing) names(ctx context.Context, t *tx) error {
 			w.scopes[rows[i].Scope] = rows[i].scope()
 		}
 	}
-	for part := range slices.Chunk(w.metricNames(), mostScopes) {
+	for part := range slices.Chunk(w.metricNames, mostScopes) {
 		query, args := in("SELECT id, name FROM metrics WHERE name IN (?)", part)
 		err := t.each(ctx, func(rows *sqlx.Rows) error {
 			var id int64
@@ -554,17 +548,21 @@ func (w *pushing) charge(ctx context.Context, t *tx, push int64) (fresh map[mete
 	if err := w.number(ctx, t, added); err != nil {
 		return nil, err
 	}
+	summed := make(chan *deltas, 1)
+	if d := w.deltas; d != nil {
+		w.deltas = nil // they can be applied once
+		summed <- d
+	} else {
+		go func() { summed <- w.sums() }() // while the database works
+	}
 	if w.staged != nil && slices.EqualFunc(w.staged, w.charges, func(a stagedCharge, b pushedCharge) bool { return a == stagedCharge{b.series.id, b.seq} }) {
 		err = loadStaged(ctx, t, push)
 	} else {
 		err = t.d.loadPushed(ctx, t, push, w.charges)
 	}
+	d := <-summed // also if there is an error: then nothing goes on any more
 	if err != nil {
 		return nil, err
-	}
-	d := w.deltas
-	if w.deltas = nil; d == nil { // they can be applied once
-		d = w.sums()
 	}
 	if err := d.apply(ctx, t); err != nil {
 		return nil, err

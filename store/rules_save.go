@@ -1,7 +1,9 @@
 package store
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -23,7 +25,11 @@ func (s *Store) SaveRules(ctx context.Context, r *rating.Rules, author, what str
 		if err != nil {
 			return err
 		}
-		return t.saveRules(ctx, before, r, rating.ChangedRules(before.rules, r), version, author, what)
+		tables, err := tableChanges(before, r, rating.ChangedRules(before.rules, r))
+		if err != nil {
+			return err
+		}
+		return t.saveRules(ctx, tables, version, author, what)
 	})
 	return version, err
 }
@@ -53,60 +59,134 @@ func (s *Store) EditRules(ctx context.Context, author, what string, edit func(*r
 
 // editRules edits the rules that are known; the error is a Conflict if they are not the latest. Without any it reads them.
 func (s *Store) editRules(ctx context.Context, known *knownRules, author, what string, edit func(*rating.Rules) (*rating.Rules, error)) (version int64, err error) {
-	var (
-		before, after *knownRules
-		changed       []rating.Changed[rating.Rule]
-	)
-	err = s.update(ctx, func(t *tx) error {
-		if before, after = known, nil; before == nil {
-			if t.d == &postgresDialect { // SQLite has one writer at a time
-				if _, err := t.exec(ctx, "LOCK TABLE versions IN SHARE ROW EXCLUSIVE MODE"); err != nil {
+	var e *ruleEdit
+	if known != nil {
+		if e, err = editOf(known, what, edit); err != nil {
+			return 0, err
+		}
+	}
+	switch {
+	case e != nil && len(e.lines) == 0: // somebody may have changed the rules, and nothing is said of theirs
+		if _, latest, err := s.Versions(ctx); err != nil || latest != known.rules.Version {
+			return 0, cmp.Or(err, conflict(rulesVersions))
+		}
+	case e != nil && s.d == &postgresDialect && e.addsLittle():
+		version, err = s.addToRules(ctx, e, author)
+	default:
+		err = s.update(ctx, func(t *tx) error {
+			if known == nil {
+				if t.d == &postgresDialect { // SQLite has one writer at a time
+					if _, err := t.exec(ctx, "LOCK TABLE versions IN SHARE ROW EXCLUSIVE MODE"); err != nil {
+						return err
+					}
+				}
+				latest, err := s.rulesOf(ctx, t, 0)
+				if err != nil {
+					return err
+				}
+				if e, err = editOf(latest, what, edit); err != nil || len(e.lines) == 0 {
 					return err
 				}
 			}
-			if before, err = s.rulesOf(ctx, t, 0); err != nil {
+			if version, err = t.nextVersion(ctx, rulesVersions, e.before.rules.Version, author); err != nil {
 				return err
 			}
-		}
-		next, err := edit(before.rules)
-		if err != nil {
-			return err
-		}
-		changed = rating.ChangedRules(before.rules, next)
-		lines := rating.ChangesOf(before.rules, next, changed)
-		if len(lines) == 0 {
-			if known == nil {
-				return nil
-			}
-			// that nothing is to be changed must be true of the latest
-			if latest, err := t.version(ctx, rulesVersions); err != nil || latest == known.rules.Version {
-				return err
-			}
-			return fault.New(fault.Conflict, "the rules were changed by somebody else meanwhile; look at them and try again")
-		}
-		if what != "" {
-			lines = slices.Insert(lines, 0, what)
-		}
-		if version, err = t.nextVersion(ctx, rulesVersions, before.rules.Version, author); err != nil {
-			return err
-		}
-		if err := t.saveRules(ctx, before, next, changed, version, author, strings.Join(lines, "\n")); err != nil {
-			return err
-		}
-		after = &knownRules{rules: next, stored: next.Modules}
-		return nil
-	})
+			return t.saveRules(ctx, e.tables, version, author, e.text())
+		})
+	}
 	switch {
 	case err != nil:
 		return 0, err
-	case after == nil:
-		return before.rules.Version, nil
+	case len(e.lines) == 0:
+		return e.before.rules.Version, nil
 	}
-	after.rules.Version = version
-	settle(after.rules, changed)
-	s.keepRules(after)
+	e.next.Version = version
+	settle(e.next, e.changed)
+	s.keepRules(&knownRules{rules: e.next, stored: e.next.Modules})
 	return version, nil
 }
+
+// ruleEdit is what an edit makes of the rules.
+type ruleEdit struct {
+	before  *knownRules
+	next    *rating.Rules
+	changed []rating.Changed[rating.Rule]
+	lines   []string // that say what changes; none: nothing does
+	tables  []tableChange
+}
+
+// editOf edits rules.
+func editOf(before *knownRules, what string, edit func(*rating.Rules) (*rating.Rules, error)) (*ruleEdit, error) {
+	next, err := edit(before.rules)
+	if err != nil {
+		return nil, err
+	}
+	e := &ruleEdit{before: before, next: next, changed: rating.ChangedRules(before.rules, next)}
+	if e.lines = rating.ChangesOf(before.rules, next, e.changed); len(e.lines) == 0 {
+		return e, nil
+	}
+	if what != "" {
+		e.lines = slices.Insert(e.lines, 0, what)
+	}
+	e.tables, err = tableChanges(before, next, e.changed)
+	return e, err
+}
+
+func (e *ruleEdit) text() string { return strings.Join(e.lines, "\n") }
+
+// addsLittle reports whether nothing but a few rows are to be stored, and none ends.
+func (e *ruleEdit) addsLittle() bool {
+	const most = 8
+	rows := 0
+	for _, c := range e.tables {
+		if rows += len(c.begun); len(c.ended) > 0 {
+			return false
+		}
+	}
+	return rows <= most
+}
+
+// addToRules stores an edit that adds little as one statement, which is a transaction of its own: version, rows and audit. Each
+// statement more would take as long as all that this one does.
+func (s *Store) addToRules(ctx context.Context, e *ruleEdit, author string) (version int64, err error) {
+	now := at(time.Now())
+	base := e.before.rules.Version
+	insert, args := s.d.insertVersion(rulesVersions, base, author, now)
+	query := "WITH made AS (" + insert + " RETURNING version)"
+	for _, c := range e.tables {
+		for i, row := range c.begun {
+			head := c.v.insertHead()
+			query += fmt.Sprintf(", %s_%d AS (%s SELECT version%s FROM made)", c.v.table, i, head, strings.Repeat(", ?", len(row.key)+len(row.values)))
+			args = append(append(args, row.key...), row.values...)
+		}
+	}
+	query += " INSERT INTO audit_log (at, actor, action, subject, before, after) SELECT ?, ?, ?, ?, NULL, ? FROM made"
+	args = append(args, now, author, "change", rulesSubject(base+1), e.text())
+	conn, err := s.db.Connx(ctx) // the pool would try again by itself what may have been done
+	if err != nil {
+		return 0, unavailable(err)
+	}
+	defer func() { _ = conn.Close() }() // only back to the pool
+	r, err := conn.ExecContext(ctx, conn.Rebind(query), args...)
+	if isDuplicate(err) {
+		return 0, conflict(rulesVersions)
+	}
+	if err != nil {
+		if ended := ctx.Err(); ended != nil {
+			return 0, errors.Join(ended, err)
+		}
+		if brokenOff(err) {
+			s.forgetAll()
+		}
+		return 0, unavailable(fmt.Errorf("store: add to the rules: %w", err))
+	}
+	if n, err := r.RowsAffected(); err != nil || n == 0 {
+		return 0, cmp.Or(err, conflict(rulesVersions))
+	}
+	return base + 1, nil
+}
+
+func rulesSubject(version int64) string { return fmt.Sprintf("rules, version %d", version) }
 
 // settle makes of rules that were saved, of which some had changed, what reading them would yield.
 func settle(r *rating.Rules, changed []rating.Changed[rating.Rule]) {
@@ -147,10 +227,24 @@ var (
 	scriptsTable = versioned{"scripts", []string{"id"}, []string{"name", "data", "starts_at", "ends_at", "description"}}
 )
 
-// saveRules stores what differs between two versions of the rules; changed are those of the hashmap that do.
-func (t *tx) saveRules(
-	ctx context.Context, known *knownRules, after *rating.Rules, changed []rating.Changed[rating.Rule], version int64, author, what string,
-) error {
+// tableChange is what changes in a table: rows that end, and rows that begin.
+type tableChange struct {
+	v            versioned
+	ended, begun []entry
+}
+
+// saveRules stores what changes with a version.
+func (t *tx) saveRules(ctx context.Context, tables []tableChange, version int64, author, what string) error {
+	for _, c := range tables {
+		if err := t.supersede(ctx, c.v, version, c.ended, c.begun); err != nil {
+			return err
+		}
+	}
+	return t.audit(ctx, author, "change", rulesSubject(version), "", what)
+}
+
+// tableChanges works out what differs between two versions of the rules; changed are those of the hashmap that do.
+func tableChanges(known *knownRules, after *rating.Rules, changed []rating.Changed[rating.Rule]) (all []tableChange, err error) {
 	before := known.rules
 	modules := func(all []rating.Module) map[string]rating.Module {
 		byName := make(map[string]rating.Module, len(all))
@@ -159,70 +253,53 @@ func (t *tx) saveRules(
 		}
 		return byName
 	}
-	err := replace(ctx, t, modulesTable, version, modules(known.stored), modules(after.Modules), func(m rating.Module) entry {
-		return entry{[]any{m.Name}, []any{m.Enabled, m.Priority}}
-	})
-	if err != nil {
-		return err
-	}
 	was, is := ruleRefsOf(before), ruleRefsOf(after)
 	byName := func(n namedRow) entry { return entry{[]any{n.id}, []any{n.name}} }
-	if err := replace(ctx, t, groupsTable, version, was.groups, is.groups, byName); err != nil {
-		return err
-	}
-	if err := replace(ctx, t, servicesTable, version, was.services, is.services, byName); err != nil {
-		return err
-	}
-	err = replace(ctx, t, fieldsTable, version, was.fields, is.fields, func(n namedRow) entry {
-		return entry{[]any{n.id}, []any{n.parent, n.name}}
-	})
-	if err != nil {
-		return err
-	}
+	all = append(all,
+		replace(modulesTable, modules(known.stored), modules(after.Modules), func(m rating.Module) entry {
+			return entry{[]any{m.Name}, []any{m.Enabled, m.Priority}}
+		}),
+		replace(groupsTable, was.groups, is.groups, byName),
+		replace(servicesTable, was.services, is.services, byName),
+		replace(fieldsTable, was.fields, is.fields, func(n namedRow) entry { return entry{[]any{n.id}, []any{n.parent, n.name}} }),
+	)
 
 	if is.moved(was) {
 		changed = allRules(before, after) // also of a rule that is the same the row may differ, for it refers by id
 	}
-	var ended, begun []entry
+	rules := tableChange{v: rulesTable}
 	for _, c := range changed {
 		var old, next ruleEntry
 		if c.Before != nil {
 			if old, err = was.entry(c.Before); err != nil {
-				return err
+				return nil, err
 			}
 		}
 		if c.After != nil {
 			if next, err = is.entry(c.After); err != nil {
-				return err
+				return nil, err
 			}
 		}
 		if old == next {
 			continue
 		}
 		if c.Before != nil {
-			ended = append(ended, entry{key: []any{old.id}})
+			rules.ended = append(rules.ended, entry{key: []any{old.id}})
 		}
 		if c.After != nil {
-			begun = append(begun, next.bind())
+			rules.begun = append(rules.begun, next.bind())
 		}
 	}
-	if err := t.supersede(ctx, rulesTable, version, ended, begun); err != nil {
-		return err
-	}
-
-	ended, begun = nil, nil
+	scripts := tableChange{v: scriptsTable}
 	for _, c := range rating.ChangedScripts(before, after) {
 		if c.Before != nil {
-			ended = append(ended, entry{key: []any{c.Before.ID}})
+			scripts.ended = append(scripts.ended, entry{key: []any{c.Before.ID}})
 		}
 		if s := c.After; s != nil {
-			begun = append(begun, entry{[]any{s.ID}, []any{s.Name, s.Data, at(s.Start), at(s.End), s.Description}})
+			scripts.begun = append(scripts.begun, entry{[]any{s.ID}, []any{s.Name, s.Data, at(s.Start), at(s.End), s.Description}})
 		}
 	}
-	if err := t.supersede(ctx, scriptsTable, version, ended, begun); err != nil {
-		return err
-	}
-	return t.audit(ctx, author, "change", fmt.Sprintf("rules, version %d", version), "", what)
+	return append(all, rules, scripts), nil
 }
 
 // allRules pairs the rules of two versions by id.

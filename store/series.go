@@ -9,6 +9,7 @@ import (
 	"strconv"
 
 	"github.com/jmoiron/sqlx"
+	"github.com/lib/pq"
 
 	"ratebook/fault"
 	"ratebook/metering"
@@ -64,7 +65,7 @@ func (s *Store) seriesRefs(ctx context.Context, t *tx, usage []metering.Usage, p
 	for _, n := range next {
 		stored += int(n)
 	}
-	if err := t.findSeries(ctx, fresh, usage, prints, perhaps, stored < 4*len(perhaps)); err != nil {
+	if err := t.findSeries(ctx, fresh, usage, prints, perhaps, stored < 2*len(perhaps)); err != nil {
 		return nil, nil, nil, err
 	}
 	for _, i := range unknown {
@@ -179,18 +180,26 @@ func (t *tx) findSeries(ctx context.Context, found map[metering.Fingerprint]seri
 		}
 		return nil
 	}
-	for part := range slices.Chunk(which, 50) {
+	for part := range slices.Chunk(which, t.d.printsAtOnce) {
 		wanted := make([][]byte, len(part))
 		for i, w := range part {
 			wanted[i] = prints[w][:]
 		}
-		query, args := in("SELECT fingerprint, id, slot FROM series WHERE fingerprint IN (?)", wanted)
+		query, args := t.d.ofPrints("SELECT fingerprint, id, slot FROM series WHERE fingerprint", wanted)
 		if err := t.each(ctx, scan, query, args...); err != nil {
 			return err
 		}
 	}
 	return nil
 }
+
+// anyPrint ends a query of what has one of some fingerprints with a list that is one argument.
+func anyPrint(query string, prints [][]byte) (string, []any) {
+	return query + " = ANY (?)", []any{pq.ByteaArray(prints)}
+}
+
+// inPrints ends it with an argument for each.
+func inPrints(query string, prints [][]byte) (string, []any) { return in(query+" IN (?)", prints) }
 
 // newSeries is a series to be stored.
 type newSeries struct {

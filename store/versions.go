@@ -35,12 +35,23 @@ func (s *Store) Versions(ctx context.Context) (config, rules int64, err error) {
 // nextVersion makes the version after base. If base isn't the latest any more, somebody else has changed things since
 // they were read, and nothing may be changed on that ground.
 func (t *tx) nextVersion(ctx context.Context, kind string, base int64, author string) (int64, error) {
-	n, err := t.exec(ctx, "INSERT INTO versions (kind, version, at, author) SELECT CAST(? AS text), CAST(? AS bigint), "+t.d.bindTime+
-		", CAST(? AS text) WHERE (SELECT COALESCE(MAX(version), 0) FROM versions WHERE kind = ?) = ?", kind, base+1, at(time.Now()), author, kind, base)
+	query, args := t.d.insertVersion(kind, base, author, at(time.Now()))
+	n, err := t.exec(ctx, query, args...)
 	if isDuplicate(err) || err == nil && n == 0 {
-		return 0, fault.New(fault.Conflict, "the %s were changed by somebody else meanwhile; look at them and try again", kind)
+		return 0, conflict(kind)
 	}
 	return base + 1, err
+}
+
+// insertVersion is the statement that makes the version after base, if that is the latest.
+func (d *dialect) insertVersion(kind string, base int64, author string, now any) (query string, args []any) {
+	return "INSERT INTO versions (kind, version, at, author) SELECT CAST(? AS text), CAST(? AS bigint), " + d.bindTime +
+		", CAST(? AS text) WHERE (SELECT COALESCE(MAX(version), 0) FROM versions WHERE kind = ?) = ?", []any{kind, base + 1, now, author, kind, base}
+}
+
+// conflict says that somebody else was faster.
+func conflict(kind string) error {
+	return fault.New(fault.Conflict, "the %s were changed by somebody else meanwhile; look at them and try again", kind)
 }
 
 // asOf selects the rows that are valid at a version, given twice.
@@ -80,29 +91,30 @@ func (t *tx) supersede(ctx context.Context, v versioned, version int64, ended, b
 	if len(begun) == 0 {
 		return nil
 	}
-	head := "INSERT INTO " + v.table + " (since_version"
-	for _, c := range append(append([]string{}, v.key...), v.columns...) {
-		head += ", " + c
-	}
 	var values []any
 	for _, e := range begun {
 		values = append(append(append(values, version), e.key...), e.values...)
 	}
-	return t.insertRows(ctx, head+")", "", 1+len(v.key)+len(v.columns), values)
+	return t.insertRows(ctx, v.insertHead(), "", 1+len(v.key)+len(v.columns), values)
 }
 
-// replace works out what differs between two sets of things with a key and stores it as of a version.
-func replace[T comparable](ctx context.Context, t *tx, v versioned, version int64, before, after map[string]T, bind func(T) entry) error {
-	var ended, begun []entry
+// insertHead begins an INSERT of rows: since which version, the key, the other columns.
+func (v *versioned) insertHead() string {
+	return "INSERT INTO " + v.table + " (since_version, " + strings.Join(slices.Concat(v.key, v.columns), ", ") + ")"
+}
+
+// replace works out what differs between two sets of things with a key.
+func replace[T comparable](v versioned, before, after map[string]T, bind func(T) entry) tableChange {
+	c := tableChange{v: v}
 	for k, b := range before {
 		if a, ok := after[k]; !ok || a != b {
-			ended = append(ended, bind(b))
+			c.ended = append(c.ended, bind(b))
 		}
 	}
 	for k, a := range after {
 		if b, ok := before[k]; !ok || a != b {
-			begun = append(begun, bind(a))
+			c.begun = append(c.begun, bind(a))
 		}
 	}
-	return t.supersede(ctx, v, version, ended, begun)
+	return c
 }

@@ -91,15 +91,23 @@ type frameReader struct {
 	args     *arguments
 	scanner  scanner
 	scopeKey string
-	path     []any // of what is being read
+	path     []step // to what is being read
 
 	texts      map[string]string
 	attributes []metering.Attribute // room for those to come
+	points     int                  // of the metric before: the next one often has as many
 	given      int                  // attributes of this point, those that come twice too
 	limit      money.Decimal
 }
 
 const mostTexts = 100_000
+
+// step is one of a path: a member of an object or of a list. (As an any, each would be allocated.)
+type step struct {
+	member bool
+	name   string
+	index  int
+}
 
 // readFrames reads the body of a push. The error names what is wrong, and where.
 func readFrames(body []byte, scopeKey string) (frames []metering.PushedFrame, err error) {
@@ -118,7 +126,7 @@ func readFrames(body []byte, scopeKey string) (frames []metering.PushedFrame, er
 			return r.wrong("expected a list")
 		}
 		return r.scanner.array(func(i int) error {
-			return r.at(i, func() error {
+			return r.at(step{index: i}, func() error {
 				f, err := r.frame()
 				frames = append(frames, f)
 				return err
@@ -137,7 +145,15 @@ func readFrames(body []byte, scopeKey string) (frames []metering.PushedFrame, er
 }
 
 func (r *frameReader) wrong(message string, more ...any) error {
-	return r.args.wrong(message, append(slices.Clone(r.path), more...)...)
+	path := make([]any, 0, len(r.path)+len(more))
+	for _, s := range r.path {
+		if s.member {
+			path = append(path, s.name)
+		} else {
+			path = append(path, s.index)
+		}
+	}
+	return r.args.wrong(message, append(path, more...)...)
 }
 
 func (r *frameReader) unknown() error { return r.wrong("extra keys not allowed") }
@@ -145,8 +161,8 @@ func (r *frameReader) unknown() error { return r.wrong("extra keys not allowed")
 func (r *frameReader) missing(name string) error { return r.wrong("required key not provided", name) }
 
 // at reads something at a step further down the path.
-func (r *frameReader) at(step any, read func() error) error {
-	r.path = append(r.path, step)
+func (r *frameReader) at(s step, read func() error) error {
+	r.path = append(r.path, s)
 	err := read()
 	r.path = r.path[:len(r.path)-1]
 	return err
@@ -159,7 +175,7 @@ func (r *frameReader) object(otherwise string, read func(name string) error) err
 	}
 	return r.scanner.object(func(name []byte) error {
 		text := r.keep(name)
-		return r.at(text, func() error { return read(text) })
+		return r.at(step{member: true, name: text}, func() error { return read(text) })
 	})
 }
 
@@ -277,8 +293,11 @@ func (r *frameReader) frame() (f metering.PushedFrame, err error) {
 				if r.scanner.next() != '[' {
 					return r.wrong("expected a list")
 				}
+				f.Points = slices.Grow(f.Points, r.points)
+				before := len(f.Points)
+				defer func() { r.points = len(f.Points) - before }()
 				return r.scanner.array(func(i int) error {
-					return r.at(i, func() error {
+					return r.at(step{index: i}, func() error {
 						f.Points = append(f.Points, metering.PushedPoint{Metric: metric})
 						return r.point(&f.Points[len(f.Points)-1])
 					})
