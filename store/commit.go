@@ -128,6 +128,7 @@ type window struct {
 	unchanged bool // its charges stay
 	points    int
 	unpriced  int
+	qty       money.Decimal // of all metrics, whatever their unit; unless it is done again
 	amount    money.Decimal
 	was       stored
 	changed   bool // whether charges of it were superseded or are new, when it is done again
@@ -324,7 +325,11 @@ func (c *commit) charge(ctx context.Context, refs []seriesRef) error {
 						return err
 					}
 					w.points++
+					w.qty.Accumulate(&sample.Qty)
 					w.amount.Accumulate(&sample.Price)
+				}
+				if w.points > 0 {
+					c.sumWindow(scope, i, &rollup.Sums{Points: int64(w.points), Qty: w.qty, Price: w.amount})
 				}
 			}
 		}
@@ -372,6 +377,12 @@ func (c *commit) sum(u *metering.Usage, ref seriesRef) {
 	if last >= 0 {
 		c.deltas.add(o, ref, c.run.days[last], c.run.months[last], sums)
 	}
+}
+
+// sumWindow counts what is charged of a scope in the i-th window of the run into the roll-up of windows.
+func (c *commit) sumWindow(scope int64, i int, sums *rollup.Sums) {
+	day := c.run.days[i]
+	c.deltas.addWindow(scope, day, day.begin(c.zone), c.b.Run.Window(i).Begin, int64(c.b.Run.Length/time.Second), sums)
 }
 
 // firstSamples notes since when there has been usage of each metric: a later window without any is suspicious.

@@ -208,7 +208,7 @@ func (d *replacement) window(w *window, i int, all, fresh []charged) error {
 		d.superseded, d.put = append(d.superseded[:superseded], all...), append(d.put[:put], fresh...)
 	}
 	w.changed = true
-	d.count(i, d.superseded[superseded:], d.put[put:])
+	d.count(w, i, d.superseded[superseded:], d.put[put:])
 	for k := range all {
 		x := all[k].series.difference
 		x.PointsBefore++
@@ -222,13 +222,18 @@ func (d *replacement) window(w *window, i int, all, fresh []charged) error {
 	return nil
 }
 
-// count counts what is superseded and what is put in the i-th window of the run, both in the order of their key.
-func (d *replacement) count(i int, superseded, put []charged) {
+// count counts what is superseded and what is put in a window, the i-th of the run, both in the order of their key.
+func (d *replacement) count(w *window, i int, superseded, put []charged) {
 	day, month := d.c.run.days[i], d.c.run.months[i]
+	var all rollup.Sums
+	change := func(x *charged, by rollup.Sums) {
+		x.series.on(day, month).Add(&by)
+		all.Add(&by)
+	}
 	next := put
 	for k := range superseded {
 		x := &superseded[k]
-		x.series.on(day, month).Add(&rollup.Sums{Points: -1, Qty: x.sample.Qty.Neg(), Price: x.sample.Price.Neg()})
+		change(x, rollup.Sums{Points: -1, Qty: x.sample.Qty.Neg(), Price: x.sample.Price.Neg()})
 		for len(next) > 0 && compareKeys(&next[0], x) < 0 {
 			next = next[1:]
 		}
@@ -238,8 +243,9 @@ func (d *replacement) count(i int, superseded, put []charged) {
 	}
 	for k := range put {
 		x := &put[k]
-		x.series.on(day, month).Add(&rollup.Sums{Points: 1, Qty: x.sample.Qty, Price: x.sample.Price})
+		change(x, rollup.Sums{Points: 1, Qty: x.sample.Qty, Price: x.sample.Price})
 	}
+	d.c.sumWindow(w.was.Scope, i, &all)
 }
 
 // store writes what changes.

@@ -61,7 +61,12 @@ func (s *Store) Migrate(ctx context.Context) ([]int64, error) {
 	if has > want {
 		return nil, tooNew(has, want)
 	}
-	if has < want && s.d == &sqliteDialect { // goose does not lock it
+	if has == want {
+		if filling, err := s.filling(ctx); err != nil || !filling {
+			return nil, err
+		}
+	}
+	if s.d == &sqliteDialect { // goose does not lock it
 		unlock, err := s.lockFile(ctx, "a migration", migrationWait)
 		if err != nil {
 			return nil, err
@@ -84,7 +89,7 @@ func (s *Store) Migrate(ctx context.Context) ([]int64, error) {
 	for _, r := range results {
 		versions = append(versions, r.Source.Version)
 	}
-	return versions, nil
+	return versions, s.fillWindowPacks(ctx)
 }
 
 // backup copies a SQLite database beside itself before version want changes it.
@@ -145,7 +150,11 @@ func (s *Store) Check(ctx context.Context) error {
 	case has < want:
 		return fault.New(fault.Unavailable, "the database's schema is version %d, this program needs %d; run `ratebook migrate up`", has, want)
 	}
-	return nil
+	filling, err := s.filling(ctx)
+	if err == nil && filling {
+		err = fault.New(fault.Unavailable, "a migration of the database was interrupted; run `ratebook migrate up`, which goes on with it")
+	}
+	return err
 }
 
 func tooNew(has, want int64) error {

@@ -116,6 +116,11 @@ type pushedCharge struct {
 	qty, price    *money.Decimal
 }
 
+// pushedInterval is what charges of a scope are in the same of: begin is in Unix seconds, period in seconds.
+type pushedInterval struct{ scope, begin, period int64 }
+
+func (c *pushedCharge) interval() pushedInterval { return pushedInterval{c.scope, c.begin, c.period} }
+
 // What a push may ask for.
 const (
 	firstPushedYear = 1970
@@ -678,6 +683,9 @@ func (w *pushing) sums() *deltas {
 	dates := map[int64]date{}
 	sums := map[key]*rollup.Sums{}
 	d := newDeltas()
+	windows := map[pushedInterval]*rollup.Sums{}
+	var last pushedInterval
+	var window *rollup.Sums // of the last one
 	for i := range w.charges {
 		c := &w.charges[i]
 		at, ok := dates[c.begin]
@@ -692,9 +700,19 @@ func (w *pushing) sums() *deltas {
 			have = &rollup.Sums{}
 			sums[k] = have
 		}
-		have.Points++
-		have.Qty.Accumulate(c.qty)
-		have.Price.Accumulate(c.price)
+		one := rollup.Sums{Points: 1, Qty: *c.qty, Price: *c.price}
+		have.Add(&one)
+		if of := c.interval(); window == nil || of != last { // charges are sorted
+			if last, window = of, windows[of]; window == nil {
+				window = &rollup.Sums{}
+				windows[of] = window
+			}
+		}
+		window.Add(&one)
+	}
+	for of, sums := range windows {
+		day := dates[of.begin].day
+		d.addWindow(of.scope, day, day.begin(w.settings.Zone), time.Unix(of.begin, 0), of.period, sums)
 	}
 	for i := range w.charges {
 		c := &w.charges[i]
@@ -711,14 +729,12 @@ func (w *pushing) sums() *deltas {
 
 // frames counts the charges of each interval.
 func (w *pushing) frames(ctx context.Context, t *tx) error {
-	type interval struct{ scope, begin, period int64 }
-	points := map[interval]int{}
+	points := map[pushedInterval]int{}
 	for i := range w.charges {
-		c := &w.charges[i]
-		points[interval{c.scope, c.begin, c.period}]++
+		points[w.charges[i].interval()]++
 	}
 	ordered := keys(points)
-	slices.SortFunc(ordered, func(a, b interval) int {
+	slices.SortFunc(ordered, func(a, b pushedInterval) int {
 		return cmp.Or(cmp.Compare(a.scope, b.scope), cmp.Compare(a.begin, b.begin), cmp.Compare(a.period, b.period))
 	})
 	values := make([]any, 0, 4*len(ordered))

@@ -33,7 +33,7 @@ func (s *Store) Report(ctx context.Context, q *costs.Query, yield func(costs.Row
 	}
 	segments := q.Segments(settings.Zone)
 	view := s.view
-	if slices.ContainsFunc(segments, readsCharges) {
+	if slices.ContainsFunc(segments, readsCharges) && !wholeWindows(q) {
 		view = s.viewCharges
 	}
 	err = view(ctx, func(t *tx) error {
@@ -53,8 +53,8 @@ func (s *Store) Report(ctx context.Context, q *costs.Query, yield func(costs.Row
 		for _, segment := range segments {
 			var err error
 			switch {
-			case r.wholeWindows():
-				err = r.windowSums(ctx, segment.Range)
+			case wholeWindows(q):
+				err = r.windows(ctx, segment.Range)
 			case segment.Level == costs.Charges:
 				err = r.charges(ctx, segment.Range)
 			case segment.PerSeries:
@@ -413,7 +413,7 @@ type chargeSums struct {
 	numbers []int32            // by the grouper's key: the number + 1
 	used    []int32            // the keys that have numbers, in their order
 
-	windows map[int64]int // the buckets by begin, where they are windows
+	windowAt map[int64]int // the buckets by begin, where they are windows
 
 	unknown []charge // whose series' labels have to be read first
 }
@@ -427,7 +427,7 @@ type charge struct {
 
 // part feeds charges of a range within one day, reading them by a number of queries.
 func (c *chargeSums) part(ctx context.Context, part period.Range, queries int) error {
-	c.begins, c.lengths, c.windows = c.begins[:0], c.lengths[:0], map[int64]int{}
+	c.reset()
 	for begin := part.Begin; begin.Before(part.End) && !c.q.Windows; {
 		c.begins = append(c.begins, begin.Unix())
 		if c.q.Bucket != period.Hour {
@@ -441,6 +441,16 @@ func (c *chargeSums) part(ctx context.Context, part period.Range, queries int) e
 			return err
 		}
 	}
+	return c.flush()
+}
+
+// reset begins a part.
+func (c *chargeSums) reset() {
+	c.begins, c.lengths, c.windowAt = c.begins[:0], c.lengths[:0], map[int64]int{}
+}
+
+// flush hands the part's sums to the grouper.
+func (c *chargeSums) flush() error {
 	for _, i := range c.order() {
 		begin := time.Unix(c.begins[i], 0).UTC()
 		var err error
@@ -497,11 +507,11 @@ func (c *chargeSums) bucket(begin, length int64) int {
 		}
 		return i
 	}
-	i, ok := c.windows[begin]
+	i, ok := c.windowAt[begin]
 	if !ok {
 		i = len(c.begins)
 		c.begins, c.lengths = append(c.begins, begin), append(c.lengths, length)
-		c.windows[begin] = i
+		c.windowAt[begin] = i
 		c.room()
 	}
 	c.lengths[i] = max(c.lengths[i], length)
@@ -575,8 +585,8 @@ func (c *chargeSums) read(ctx context.Context, part period.Range, scopes []int64
 	return nil
 }
 
-// add adds a charge to the sums of a key.
-func (c *chargeSums) add(key int32, one *charge) {
+// slot returns the sums of a key in a bucket.
+func (c *chargeSums) slot(key int32, bucket int) *rollup.Sums {
 	for int(key) >= len(c.numbers) {
 		c.numbers = append(c.numbers, 0)
 	}
@@ -586,18 +596,23 @@ func (c *chargeSums) add(key int32, one *charge) {
 		c.used = append(c.used, key)
 		c.numbers[key] = int32(n) + 1
 	}
-	sums := c.sums[one.bucket]
+	sums := c.sums[bucket]
 	for n >= len(sums) {
 		sums = append(sums, rollup.Sums{})
-		c.sums[one.bucket] = sums
+		c.sums[bucket] = sums
 		if c.q.Extremes {
-			c.ends[one.bucket] = append(c.ends[one.bucket], costs.Extremes{})
+			c.ends[bucket] = append(c.ends[bucket], costs.Extremes{})
 		}
 	}
-	s := &sums[n]
+	return &sums[n]
+}
+
+// add adds a charge to the sums of a key.
+func (c *chargeSums) add(key int32, one *charge) {
+	s := c.slot(key, one.bucket)
 	if c.q.Extremes {
 		single := costs.ExtremesOf(one.qty, one.price)
-		if ends := &c.ends[one.bucket][n]; s.Points == 0 {
+		if ends := &c.ends[one.bucket][c.numbers[key]-1]; s.Points == 0 {
 			*ends = single
 		} else {
 			ends.Widen(&single)

@@ -61,7 +61,7 @@ func (s *Store) Retain(ctx context.Context, now time.Time) (done metering.Retain
 	if err := s.moveMarks(ctx, now, settings.Zone, &done); err != nil {
 		return done, err
 	}
-	if err := s.dropCharges(ctx, done.ChargesFrom, &done); err != nil {
+	if err := s.dropCharges(ctx, done.ChargesFrom, settings.Zone, &done); err != nil {
 		return done, err
 	}
 	if err := s.dropRollups(ctx, done.RollupsFrom, settings.Zone, &done); err != nil {
@@ -248,7 +248,7 @@ func (s *Store) dropAll(ctx context.Context, items []int64, drop func(t *tx, ite
 }
 
 // dropCharges deletes charges, what belongs to their windows, and tasks, all from before a time.
-func (s *Store) dropCharges(ctx context.Context, before time.Time, done *metering.Retained) (err error) {
+func (s *Store) dropCharges(ctx context.Context, before time.Time, zone *time.Location, done *metering.Retained) (err error) {
 	if before.IsZero() {
 		return nil
 	}
@@ -259,6 +259,9 @@ func (s *Store) dropCharges(ctx context.Context, before time.Time, done *meterin
 		return err
 	}
 	if done.Superseded, err = s.dropOld(ctx, "superseded", before); err != nil {
+		return err
+	}
+	if err := s.dropWindowPacks(ctx, before, zone); err != nil {
 		return err
 	}
 	if err := s.dropOldCharges(ctx, before, done); err != nil {
@@ -535,8 +538,8 @@ func (s *Store) dropRollups(ctx context.Context, before time.Time, zone *time.Lo
 		return nil
 	}
 	d := newDeltas()
-	for _, l := range []*level{&d.days, &d.months} {
-		for _, table := range []string{l.sumTable, l.packTable} {
+	for _, l := range []*level{&d.days, &d.months} { // windows go with their charges
+		for _, table := range l.tables() {
 			n, err := s.dropDays(ctx, table, l.column, "scope", civilDay(before, zone).String())
 			if err != nil {
 				return err

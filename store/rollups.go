@@ -85,32 +85,44 @@ type sumKey struct {
 	owner
 }
 
-// packKey is a row of series_day_packs or _month_packs.
+// packKey is a row of series_day_packs, series_month_packs or scope_window_packs.
 type packKey struct {
-	at            civil
-	scope, metric int64
-	chunk         int32
+	at        civil
+	scope, of int64 // of: a metric, or in scope_window_packs a period in seconds
+	chunk     int32
 }
 
-// level is the deltas of one pair of roll-up tables, by day or by month.
+// level is the deltas of the roll-up tables of one kind: by day, by month, or by window.
 type level struct {
-	sumTable, packTable, column string
-	sums                        map[sumKey]*rollup.Sums
-	packs                       map[packKey][]rollup.Entry
+	sumTable, packTable string // the windows have no sumTable
+	column, of          string // what the tables are dated by, and what the packs of a date and scope are of
+	sums                map[sumKey]*rollup.Sums
+	packs               map[packKey][]rollup.Entry
+}
+
+// tables lists what the level has.
+func (l *level) tables() []string {
+	if l.sumTable == "" {
+		return []string{l.packTable}
+	}
+	return []string{l.sumTable, l.packTable}
 }
 
 // deltas are what some charges add to the roll-ups, or take away.
 type deltas struct {
-	days, months level
-	taken        bool // whether something was taken away, so that rows may have become empty
+	days, months, windows level
+	taken                 bool // whether something was taken away, so that rows may have become empty
 }
 
 func newDeltas() *deltas {
 	return &deltas{
-		days:   level{"scope_metric_days", "series_day_packs", "day", map[sumKey]*rollup.Sums{}, map[packKey][]rollup.Entry{}},
-		months: level{"scope_metric_months", "series_month_packs", "month", map[sumKey]*rollup.Sums{}, map[packKey][]rollup.Entry{}},
+		days:    level{"scope_metric_days", "series_day_packs", "day", "metric", map[sumKey]*rollup.Sums{}, map[packKey][]rollup.Entry{}},
+		months:  level{"scope_metric_months", "series_month_packs", "month", "metric", map[sumKey]*rollup.Sums{}, map[packKey][]rollup.Entry{}},
+		windows: level{"", windowPacks, "day", "period", nil, map[packKey][]rollup.Entry{}},
 	}
 }
+
+func (d *deltas) levels() []*level { return []*level{&d.days, &d.months, &d.windows} }
 
 // add counts charges of one series on one day.
 func (d *deltas) add(o owner, ref seriesRef, day, month civil, sums rollup.Sums) {
@@ -133,7 +145,7 @@ func (l *level) add(o owner, ref seriesRef, at civil, sums *rollup.Sums) {
 
 // apply writes the deltas into the roll-ups. The transaction must hold the scopes' rows.
 func (d *deltas) apply(ctx context.Context, t *tx) error {
-	for _, l := range []*level{&d.days, &d.months} {
+	for _, l := range d.levels() {
 		if err := l.applySums(ctx, t, d.taken); err != nil {
 			return err
 		}
@@ -161,7 +173,7 @@ func (l *level) applySums(ctx context.Context, t *tx, taken bool) error {
 	err := t.insertRows(ctx, "INSERT INTO "+l.sumTable+" AS r ("+l.column+", scope, metric, unit, points, qty, price)",
 		"ON CONFLICT ("+l.column+", scope, metric, unit) DO UPDATE SET points = r.points + excluded.points, qty = "+
 			t.d.add("r.qty", "excluded.qty")+", price = "+t.d.add("r.price", "excluded.price"), 7, values)
-	if err != nil || !taken {
+	if err != nil || !taken || len(l.sums) == 0 {
 		return err
 	}
 	scopes := map[int64]bool{}
@@ -176,7 +188,7 @@ func (l *level) applySums(ctx context.Context, t *tx, taken bool) error {
 func (l *level) sortedPacks() []packKey {
 	order := keys(l.packs)
 	slices.SortFunc(order, func(a, b packKey) int {
-		return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(a.scope, b.scope), cmp.Compare(a.metric, b.metric), cmp.Compare(a.chunk, b.chunk))
+		return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(a.scope, b.scope), cmp.Compare(a.of, b.of), cmp.Compare(a.chunk, b.chunk))
 	})
 	return order
 }
@@ -195,21 +207,21 @@ func (l *level) applyPacks(ctx context.Context, t *tx) error {
 	for _, k := range order {
 		pack, left, err := updater.Update(nil, stored[k], rollup.Gather(l.packs[k]))
 		if err != nil {
-			return fault.Wrap(fault.Internal, err, "the roll-up %s of %s, scope %d, metric %d does not fit its charges; run `ratebook rollups verify`", l.packTable, k.at, k.scope, k.metric)
+			return fault.Wrap(fault.Internal, err, "the roll-up %s of %s, scope %d, %s %d does not fit its charges; run `ratebook rollups verify`", l.packTable, k.at, k.scope, l.of, k.of)
 		}
 		if left == 0 {
 			emptied = append(emptied, k)
 			continue
 		}
-		values = append(values, k.at.String(), k.scope, k.metric, k.chunk, pack)
+		values = append(values, k.at.String(), k.scope, k.of, k.chunk, pack)
 	}
-	err = t.insertRows(ctx, "INSERT INTO "+l.packTable+" ("+l.column+", scope, metric, chunk, pack)",
-		"ON CONFLICT ("+l.column+", scope, metric, chunk) DO UPDATE SET pack = excluded.pack", 5, values)
+	err = t.insertRows(ctx, "INSERT INTO "+l.packTable+" ("+l.column+", scope, "+l.of+", chunk, pack)",
+		"ON CONFLICT ("+l.column+", scope, "+l.of+", chunk) DO UPDATE SET pack = excluded.pack", 5, values)
 	if err != nil {
 		return err
 	}
 	for _, k := range emptied {
-		_, err := t.exec(ctx, "DELETE FROM "+l.packTable+" WHERE "+l.column+" = ? AND scope = ? AND metric = ? AND chunk = ?", k.at.String(), k.scope, k.metric, k.chunk)
+		_, err := t.exec(ctx, "DELETE FROM "+l.packTable+" WHERE "+l.column+" = ? AND scope = ? AND "+l.of+" = ? AND chunk = ?", k.at.String(), k.scope, k.of, k.chunk)
 		if err != nil {
 			return err
 		}
@@ -226,13 +238,14 @@ func (l *level) storedPacks(ctx context.Context, t *tx, order []packKey) (map[pa
 			scopes[k.at] = append(s, k.scope)
 		}
 	}
+	only := l.onlyChunks()
 	for at, ids := range scopes {
 		for part := range slices.Chunk(ids, 1000) {
-			query, args := in("SELECT scope, metric, chunk, pack FROM "+l.packTable+" WHERE "+l.column+" = ? AND scope IN (?)", at.String(), part)
+			query, args := in("SELECT scope, "+l.of+", chunk, pack FROM "+l.packTable+" WHERE "+l.column+" = ? AND scope IN (?)"+only, at.String(), part)
 			err := t.each(ctx, func(rows *sqlx.Rows) error {
 				k := packKey{at: at}
 				var pack []byte
-				if err := rows.Scan(&k.scope, &k.metric, &k.chunk, &pack); err != nil {
+				if err := rows.Scan(&k.scope, &k.of, &k.chunk, &pack); err != nil {
 					return fmt.Errorf("store: %s: %w", l.packTable, err)
 				}
 				if _, changes := l.packs[k]; changes {
@@ -246,6 +259,27 @@ func (l *level) storedPacks(ctx context.Context, t *tx, order []packKey) (map[pa
 		}
 	}
 	return stored, nil
+}
+
+// onlyChunks returns SQL for those of the chunks of windows that change, if they are few: a day of short windows has many. Those of
+// series tend to change all at once.
+func (l *level) onlyChunks() string {
+	if l.packTable != windowPacks {
+		return ""
+	}
+	chunks := map[int32]bool{}
+	for k := range l.packs {
+		chunks[k.chunk] = true
+	}
+	if len(chunks) == 0 || len(chunks) > mostFiltered {
+		return ""
+	}
+	var list []string
+	for chunk := range chunks {
+		list = append(list, strconv.Itoa(int(chunk)))
+	}
+	slices.Sort(list)
+	return " AND chunk IN (" + strings.Join(list, ", ") + ")"
 }
 
 // chargesOf counts the charges of a scope that begin in a range into deltas.
@@ -269,10 +303,17 @@ func (t *tx) chargesOf(ctx context.Context, scope int64, r period.Range, zone *t
 	}
 	// They come a window at a time, so memory holds one day's sums, however long the range is.
 	today := map[int64]*rollup.Sums{}
+	lengths := map[int64]*rollup.Sums{} // of the charges that begin together, by period
 	var (
 		last       timestamp
 		day, month civil
 	)
+	endWindow := func() {
+		for length, sums := range lengths {
+			d.addWindow(scope, day, day.begin(zone), last.Time, length, sums)
+		}
+		clear(lengths)
+	}
 	flush := func() error {
 		for id, sums := range today {
 			i, ok := series[id]
@@ -286,14 +327,15 @@ func (t *tx) chargesOf(ctx context.Context, scope int64, r period.Range, zone *t
 	}
 	err = t.each(ctx, func(rows *sqlx.Rows) error {
 		var (
-			id         int64
+			id, length int64
 			begin      timestamp
 			qty, price money.Decimal
 		)
-		if err := rows.Scan(&id, &begin, &qty, &price); err != nil {
+		if err := rows.Scan(&id, &begin, &length, &qty, &price); err != nil {
 			return fmt.Errorf("store: charges: %w", err)
 		}
 		if !begin.Equal(last.Time) {
+			endWindow()
 			last = begin
 			if next := civilDay(begin.Time, zone); next != day {
 				if err := flush(); err != nil {
@@ -302,12 +344,15 @@ func (t *tx) chargesOf(ctx context.Context, scope int64, r period.Range, zone *t
 				day, month = next, civilMonth(begin.Time, zone)
 			}
 		}
-		addSums(today, id, &rollup.Sums{Points: 1, Qty: qty, Price: price})
+		sums := rollup.Sums{Points: 1, Qty: qty, Price: price}
+		addSums(today, id, &sums)
+		addSums(lengths, length, &sums)
 		return nil
-	}, "SELECT series, begins_at, qty, price FROM charges WHERE scope = ? AND begins_at >= ? AND begins_at < ? ORDER BY begins_at", scope, at(r.Begin), at(r.End))
+	}, "SELECT series, begins_at, period, qty, price FROM charges WHERE scope = ? AND begins_at >= ? AND begins_at < ? ORDER BY begins_at", scope, at(r.Begin), at(r.End))
 	if err != nil {
 		return err
 	}
+	endWindow()
 	return flush()
 }
 
@@ -365,7 +410,7 @@ func (s *Store) VerifyRollups(ctx context.Context, report func(Mismatch)) error 
 				if err := t.chargesOf(ctx, scope.Ref, period.Range{Begin: m, End: period.Month.Next(m, settings.Zone)}, settings.Zone, d); err != nil {
 					return err
 				}
-				for _, l := range []*level{&d.days, &d.months} {
+				for _, l := range d.levels() {
 					if err := l.verify(ctx, t, scope, &r, report); err != nil {
 						return err
 					}
@@ -385,9 +430,8 @@ type rows struct{ sums map[string]int }
 
 // surplus reports tables that have more rows of the scope, since a time, than there are charges for.
 func (r *rows) surplus(ctx context.Context, t *tx, scope *metering.Scope, from time.Time, zone *time.Location, report func(Mismatch)) error {
-	d := newDeltas()
-	for _, l := range []*level{&d.days, &d.months} {
-		for _, table := range []string{l.sumTable, l.packTable} {
+	for _, l := range newDeltas().levels() {
+		for _, table := range l.tables() {
 			query, args := "SELECT COUNT(*) FROM "+table+" WHERE scope = ?", []any{scope.Ref}
 			if !from.IsZero() {
 				query, args = query+" AND "+l.column+" >= ?", append(args, civilDay(from, zone).String())
@@ -430,11 +474,11 @@ func (l *level) verify(ctx context.Context, t *tx, scope *metering.Scope, r *row
 	for _, k := range l.sortedPacks() {
 		want := rollup.Gather(l.packs[k])
 		var stored []byte
-		found, err := t.get(ctx, &stored, "SELECT pack FROM "+l.packTable+" WHERE "+l.column+" = ? AND scope = ? AND metric = ? AND chunk = ?", k.at.String(), k.scope, k.metric, k.chunk)
+		found, err := t.get(ctx, &stored, "SELECT pack FROM "+l.packTable+" WHERE "+l.column+" = ? AND scope = ? AND "+l.of+" = ? AND chunk = ?", k.at.String(), k.scope, k.of, k.chunk)
 		if err != nil {
 			return err
 		}
-		row := fmt.Sprintf("%s %s metric %d chunk %d", l.packTable, k.at, k.metric, k.chunk)
+		row := fmt.Sprintf("%s %s %s %d chunk %d", l.packTable, k.at, l.of, k.of, k.chunk)
 		if !found {
 			report(Mismatch{scope.ID, row + ": missing"})
 			continue
@@ -605,8 +649,7 @@ func (s *Store) rebuildScope(ctx context.Context, scope *metering.Scope, zone *t
 		if months, from, err = t.chargedRange(ctx, scope.Ref, zone); err != nil {
 			return err
 		}
-		d := newDeltas()
-		for _, l := range []*level{&d.days, &d.months} { // rows that have no charges at all
+		for _, l := range newDeltas().levels() { // rows that have no charges at all
 			if err := l.clearOutside(ctx, t, scope.Ref, months, from, zone); err != nil {
 				return err
 			}
@@ -642,7 +685,7 @@ func (s *Store) rebuildScope(ctx context.Context, scope *metering.Scope, zone *t
 			if kept, err := t.retention(ctx); err != nil || m.Before(kept.ChargesFrom) { // its charges are going meanwhile
 				return err
 			}
-			for _, l := range []*level{&d.days, &d.months} {
+			for _, l := range d.levels() {
 				if err := l.clear(ctx, t, scope.Ref, month, zone); err != nil {
 					return err
 				}
@@ -675,7 +718,7 @@ func (l *level) clearOutside(ctx context.Context, t *tx, scope int64, months per
 }
 
 func (l *level) deleteRows(ctx context.Context, t *tx, scope int64, where string, args ...any) error {
-	for _, table := range []string{l.sumTable, l.packTable} {
+	for _, table := range l.tables() {
 		if _, err := t.exec(ctx, "DELETE FROM "+table+" WHERE scope = ? AND "+where, append([]any{scope}, args...)...); err != nil {
 			return err
 		}

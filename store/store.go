@@ -41,8 +41,6 @@ type Store struct {
 
 	writing sync.Mutex // SQLite takes one writer; queueing here is fairer than its busy handler
 
-	windowSums windowCache
-
 	mu          sync.Mutex
 	settings    *metering.Settings                 // as first read: they don't change while a worker or a report runs
 	series      map[metering.Fingerprint]seriesRef // of series known to be stored
@@ -187,7 +185,6 @@ func (s *Store) forgetAll() {
 	s.labels, s.labelled = bySeries[*labels]{}, 0
 	s.frameCounts = frameCounts{}
 	s.lastRules.Store(nil)
-	s.windowSums.clear()
 }
 
 // redact returns the URL without its passwords; nothing of what does not look like one.

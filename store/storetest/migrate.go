@@ -11,6 +11,7 @@ import (
 	"github.com/pressly/goose/v3"
 
 	"ratebook/fault"
+	"ratebook/metering"
 	"ratebook/migrations"
 	"ratebook/store"
 )
@@ -85,6 +86,41 @@ var migrateTests = []test{
 		_, err = e.s.Migrate(e.ctx)
 		e.must(err)
 		e.equal("schema", e.schema(), schema)
+	}},
+	{"migrate/windows are summed", func(e *env) {
+		e.world(store.Wanted{Timezone: "Asia/Kathmandu"}, "cpu", "ram")
+		e.charged(40, "a", "b")
+		e.push(&metering.Push{Author: "ada", Frames: []metering.PushedFrame{
+			pushedFrame("2026-10-31T22:07:13Z", hour, pushed("a", "cpu", "1@1", nil, nil)),
+			pushedFrame("2026-11-01T22:10:00Z", hour, pushed("z", "cpu", "1@1", nil, nil)),
+			pushedFrame("2026-10-31T22:07:13Z", 2*hour, pushed("a", "cpu", "3@1", nil, nil)),
+		}})
+		good := e.rollups()
+		folder, err := fs.Sub(migrations.FS, e.folder())
+		e.must(err)
+		dialect := goose.DialectSQLite3
+		if e.postgres {
+			dialect = goose.DialectPostgres
+		}
+		p, err := goose.NewProvider(dialect, e.raw.DB, folder, goose.WithSlog(slog.New(slog.DiscardHandler)))
+		e.must(err)
+		_, err = p.DownTo(e.ctx, 5)
+		e.must(err)
+		_, err = p.Up(e.ctx) // and then the program dies
+		e.must(err)
+		e.equal("windows that are summed", e.count("SELECT count(*) FROM scope_window_packs"), 0)
+		e.refused(e.s.Check(e.ctx), fault.Unavailable, "interrupted", "`ratebook migrate up`")
+		end := e.sabotage("scope_window_packs", "NEW.scope > 1")
+		if _, err := e.s.Migrate(e.ctx); err == nil || !strings.Contains(err.Error(), "sabotage") {
+			e.Fatal(err)
+		}
+		end()
+		e.refused(e.s.Check(e.ctx), fault.Unavailable, "interrupted")
+		_, err = e.s.Migrate(e.ctx) // goes on with the second scope
+		e.must(err)
+		e.must(e.s.Check(e.ctx))
+		e.equal("roll-ups", e.rollups(), good)
+		e.sound()
 	}},
 	{"migrate/two at once", func(e *env) {
 		stores := []*store.Store{e.s, e.open()}

@@ -268,7 +268,7 @@ func (e *env) pushSabotaged() {
 	e.push(&metering.Push{Author: "ada", Frames: []metering.PushedFrame{pushedFrame("2026-11-01T00:00:00Z", hour, pushed("a", "cpu", "1@1", nil, nil))}})
 	p := &metering.Push{Author: "ada", Idempotency: "k", Frames: []metering.PushedFrame{pushedFrame("2026-11-01T00:00:00Z", hour,
 		pushed("a", "cpu", "1@1", nil, nil), pushed("a", "ram", "1@1", attrs("id", "new"), nil), pushed("b", "cpu", "1@1", nil, nil))}}
-	tables := []string{"series", "charges", "pushes", "pushed_frames", "scope_metric_days", "scope_metric_months", "series_day_packs", "series_month_packs"}
+	tables := []string{"series", "charges", "pushes", "pushed_frames", "scope_metric_days", "scope_metric_months", "series_day_packs", "series_month_packs", "scope_window_packs"}
 	state := func() (all []string) {
 		for _, table := range tables {
 			all = append(all, e.rows("SELECT * FROM "+table)...)

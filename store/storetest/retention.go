@@ -203,7 +203,7 @@ func (e *env) retention(name string) {
 	e.equal("state", e.state(), state)
 
 	charges, windows := e.since("charges", "*", from), e.since("windows", "*", from)
-	superseded, rollups, coarsely := e.since("superseded_charges", "*", from), e.rollups(), e.reports(coarse(zone))
+	superseded, rollups, coarsely := e.since("superseded_charges", "*", from), e.lastingRollups(), e.reports(coarse(zone))
 	finely := e.reports([]*costs.Query{e.hours(period.Range{Begin: from, End: historyEnd})})
 	series := e.count("SELECT count(*) FROM series")
 	done := e.retain(e.s, december)
@@ -228,7 +228,8 @@ func (e *env) retention(name string) {
 	e.equal("charges", e.since("charges", "*", from), charges)
 	e.equal("windows", e.since("windows", "*", from), windows)
 	e.equal("superseded charges", e.since("superseded_charges", "*", from), superseded)
-	e.equal("roll-ups", e.rollups(), rollups)
+	e.equal("roll-ups", e.lastingRollups(), rollups)
+	e.equal("windows summed from before", e.count("SELECT count(*) FROM scope_window_packs WHERE day < '2026-11-01'"), 0)
 	e.equal("reports", e.reports(coarse(zone)), coarsely)
 	e.equal("reports of what is kept", e.reports([]*costs.Query{e.hours(period.Range{Begin: from, End: historyEnd})}), finely)
 	e.compare(e.ofKept(standardQueries(zone))...)

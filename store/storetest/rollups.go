@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"ratebook/access"
+	"ratebook/costs"
 	"ratebook/fault"
 	"ratebook/metering"
 	"ratebook/period"
@@ -19,6 +20,13 @@ func (e *env) rollups() string {
 	state := e.state()
 	from := strings.Index(state, "\nscope_metric_days")
 	return state[from:strings.Index(state, "\nsource_versions")]
+}
+
+// lastingRollups is everything in those that outlive their charges.
+func (e *env) lastingRollups() string {
+	e.Helper()
+	lasting, _, _ := strings.Cut(e.rollups(), "\nscope_window_packs")
+	return lasting
 }
 
 var rollupTests = []test{
@@ -45,6 +53,10 @@ var rollupTests = []test{
 			{"another's pack", "UPDATE series_day_packs SET pack = (SELECT p.pack FROM series_day_packs p WHERE p.day = series_day_packs.day AND p.scope = 1 AND p.metric = 1) WHERE day = '2026-11-01' AND scope = %d AND metric = 1", []string{"differs from its charges"}},
 			{"a pack of another day", "UPDATE series_day_packs SET pack = (SELECT p.pack FROM series_day_packs p WHERE p.day = '2026-10-31' AND p.scope = series_day_packs.scope AND p.metric = 1) WHERE day = '2026-11-01' AND scope = %d AND metric = 1", []string{"differs from its charges"}},
 			{"a chunk too much", "INSERT INTO series_day_packs (day, scope, metric, chunk, pack) SELECT day, scope, metric, 1, pack FROM series_day_packs WHERE day = '2026-11-01' AND scope = %d AND metric = 1", []string{"b: series_day_packs: 1 rows without charges"}},
+			{"a pack of windows is missing", "DELETE FROM scope_window_packs WHERE day = '2026-11-01' AND scope = %d", []string{"b: scope_window_packs 2026-11-01 period 3600 chunk 0: missing"}},
+			{"windows of another day", "UPDATE scope_window_packs SET pack = (SELECT p.pack FROM scope_window_packs p WHERE p.day = '2026-10-31' AND p.scope = scope_window_packs.scope) WHERE day = '2026-11-01' AND scope = %d", []string{"scope_window_packs 2026-11-01 period 3600 chunk 0: differs from its charges"}},
+			{"windows of another length", "UPDATE scope_window_packs SET period = 60 WHERE day = '2026-11-01' AND scope = %d", []string{"b: scope_window_packs 2026-11-01 period 3600 chunk 0: missing", "b: scope_window_packs: 1 rows without charges"}},
+			{"windows too many", "INSERT INTO scope_window_packs (day, scope, period, chunk, pack) SELECT day, scope, 60, chunk, pack FROM scope_window_packs WHERE day = '2026-11-01' AND scope = %d", []string{"b: scope_window_packs: 1 rows without charges"}},
 			{"a charge is gone", "DELETE FROM charges WHERE scope = %d AND begins_at = (SELECT MIN(begins_at) FROM charges)", nil},
 		} {
 			charges := e.rows("SELECT scope, begins_at FROM charges")
@@ -97,6 +109,9 @@ var rollupTests = []test{
 		e.exec("UPDATE series_day_packs SET pack = substr(pack, 1, 20)")
 		_, err := e.s.Report(e.ctx, queries("2026-10-31T00:00:00Z", "2026-11-02T00:00:00Z")[5], nil)
 		e.refused(err, fault.Internal, "`ratebook rollups verify`")
+		e.exec("UPDATE scope_window_packs SET pack = substr(pack, 1, 20)")
+		_, err = e.s.Report(e.ctx, &costs.Query{Range: period.Range{Begin: begin, End: begin.Add(10 * hour)}, Windows: true}, nil)
+		e.refused(err, fault.Internal, "scope_window_packs", "`ratebook rollups verify`")
 	}},
 	{"rollups/rebuild needs the leases", func(e *env) {
 		e.world(store.Wanted{}, "cpu")

@@ -191,7 +191,7 @@ func (e *env) state() string {
 	var b strings.Builder
 	for _, table := range []string{
 		"settings", "metrics", "series", "charges", "superseded_charges", "windows", "findings", "finding_days", "finding_sums", "new_series_days", "tasks", "task_scopes", "task_differences",
-		"scope_metric_days", "scope_metric_months", "series_day_packs", "series_month_packs", "source_versions",
+		"scope_metric_days", "scope_metric_months", "series_day_packs", "series_month_packs", "scope_window_packs", "source_versions",
 	} {
 		fmt.Fprintf(&b, "%s\n\t%s\n", table, strings.Join(e.rows("SELECT * FROM "+table), "\n\t"))
 	}
