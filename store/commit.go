@@ -118,8 +118,6 @@ type commit struct {
 	windows []window // by scope and index in the run
 	scopeAt map[int64]int
 	task    int64 // that superseded charges refer to
-
-	unfinished map[int64]bool // tasks that may go on, if late usage is looked for
 }
 
 // window sums up what is committed for one window.
@@ -240,16 +238,6 @@ func (c *commit) look(ctx context.Context) error {
 			if state != metering.Running {
 				return fault.New(fault.Conflict, "task %d is not running any more; nothing was stored", task.ID)
 			}
-		}
-	}
-	if task := c.b.Task; task != nil && task.Kind == metering.Recheck {
-		var ids []int64
-		if err := c.t.list(ctx, &ids, "SELECT id FROM tasks WHERE state IN (?, ?)", metering.Running, metering.Cancelled); err != nil {
-			return err
-		}
-		c.unfinished = map[int64]bool{}
-		for _, id := range ids {
-			c.unfinished[id] = true
 		}
 	}
 	seen := 0

@@ -471,10 +471,6 @@ func (c *commit) madeAgain(w *window, m made) made {
 			return was
 		}
 		m.config, m.rules = was.config, was.rules
-		if was.redoneBy != nil && c.unfinished[*was.redoneBy] { // which would else do the window once more
-			m.redoneBy = was.redoneBy
-			return m
-		}
 	case metering.Rerate:
 		m.config, m.source, m.took = was.config, was.source, was.took
 	case metering.Reset: // as if it had never been done
