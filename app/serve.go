@@ -63,7 +63,7 @@ func (c *serveCommand) serve(r *run) error {
 		r.log.Warn("no source is configured, so nothing is collected; set --prometheus-url")
 	}
 	config.Listen, config.Drain = c.Listen, c.Drain
-	if err := c.apiFlags.configure(&config, e.store, c.Listen); err != nil {
+	if err := c.configure(&config, e.store, c.Listen); err != nil {
 		return err
 	}
 	config.MetricsListen, config.MetricsToken, config.Metrics = c.MetricsListen, token, monitor.handler()

@@ -330,8 +330,10 @@ type ruleRefs struct {
 
 func ruleRefsOf(r *rating.Rules) *ruleRefs {
 	all := &ruleRefs{
-		make(map[string]namedRow, len(r.Groups)), make(map[string]namedRow, len(r.Services)), map[string]namedRow{},
-		make(map[string]string, len(r.Groups)), make(map[string]string, len(r.Services)), map[[2]string]string{},
+		make(map[string]namedRow, len(r.Groups)), make(map[string]namedRow, len(r.Services)),
+		map[string]namedRow{},
+		make(map[string]string, len(r.Groups)), make(map[string]string, len(r.Services)),
+		map[[2]string]string{},
 	}
 	for _, g := range r.Groups {
 		all.groups[g.ID], all.groupIDs[g.Name] = namedRow{id: g.ID, name: g.Name}, g.ID

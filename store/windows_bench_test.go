@@ -42,8 +42,13 @@ func BenchmarkAPIReport(b *testing.B) {
 			}
 		}
 		for _, q := range []*costs.Query{
-			{}, {Groups: []string{"metric"}}, {Groups: []string{"scope"}}, {Windows: true}, {Windows: true, Groups: []string{"scope"}},
-			{Windows: true, Groups: []string{"metric"}}, {Groups: []string{"metric"}, Extremes: true},
+			{},
+			{Groups: []string{"metric"}},
+			{Groups: []string{"scope"}},
+			{Windows: true},
+			{Windows: true, Groups: []string{"scope"}},
+			{Windows: true, Groups: []string{"metric"}},
+			{Groups: []string{"metric"}, Extremes: true},
 		} {
 			q.Range = apiMonth
 			name := strings.Join(append([]string{"month"}, q.Groups...), "+")

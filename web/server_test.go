@@ -257,8 +257,13 @@ func TestAuthentication(t *testing.T) {
 		authorization, token string
 		want                 string
 	}{
-		{"", "", ""}, {"Bearer rb_1", "", "rb_1"}, {"bearer  rb_1 ", "", "rb_1"}, {"Basic dXNlcjpwYXNz", "", ""}, {"rb_1", "", ""},
-		{"Basic dXNlcjpwYXNz", "rb_2", "rb_2"}, {"Bearer rb_1", "rb_2", "rb_2"},
+		{"", "", ""},
+		{"Bearer rb_1", "", "rb_1"},
+		{"bearer  rb_1 ", "", "rb_1"},
+		{"Basic dXNlcjpwYXNz", "", ""},
+		{"rb_1", "", ""},
+		{"Basic dXNlcjpwYXNz", "rb_2", "rb_2"},
+		{"Bearer rb_1", "rb_2", "rb_2"},
 	} {
 		r := httptest.NewRequest(http.MethodGet, "/", nil)
 		r.Header.Set("Authorization", c.authorization)

@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -575,9 +576,18 @@ func (e *env) framePages() {
 	}
 	e.push(&metering.Push{Author: "ada", Frames: frames})
 	for _, filters := range [][]costs.Filter{
-		nil, {{Key: "scope", Values: []string{"a"}}}, {{Key: "scope", Values: []string{"zz", "b"}}}, {{Key: "scope", Values: []string{"none"}}}, {{Key: "metric", Values: []string{"disk"}}},
-		{{Key: "unit", Values: []string{"unit of cpu"}}}, {{Key: "id", Values: []string{"1"}}, {Key: "scope", Values: []string{"a", "c"}}}, {{Key: "month", Values: []string{"10", "own"}}},
-		{{Key: "project_id", Values: []string{"b"}}}, {{Key: "m", Values: []string{"3"}}}, {{Key: "day_of_the_year", Values: []string{"305"}}}, {{Key: "month", Values: []string{"4"}}},
+		nil,
+		{{Key: "scope", Values: []string{"a"}}},
+		{{Key: "scope", Values: []string{"zz", "b"}}},
+		{{Key: "scope", Values: []string{"none"}}},
+		{{Key: "metric", Values: []string{"disk"}}},
+		{{Key: "unit", Values: []string{"unit of cpu"}}},
+		{{Key: "id", Values: []string{"1"}}, {Key: "scope", Values: []string{"a", "c"}}},
+		{{Key: "month", Values: []string{"10", "own"}}},
+		{{Key: "project_id", Values: []string{"b"}}},
+		{{Key: "m", Values: []string{"3"}}},
+		{{Key: "day_of_the_year", Values: []string{"305"}}},
+		{{Key: "month", Values: []string{"4"}}},
 	} {
 		for _, r := range []period.Range{ever, {Begin: begin.Add(90 * time.Minute), End: begin.Add(31 * hour)}, {Begin: begin.Add(900 * hour), End: ever.End}} {
 			for _, page := range [][2]int{{0, 0}, {0, 7}, {3, 1}, {29, 20}, {100, 30}, {1000, 5}} {
@@ -589,7 +599,7 @@ func (e *env) framePages() {
 		}
 	}
 	stop := fmt.Errorf("enough")
-	if _, err := e.s.Frames(e.ctx, &costs.FrameQuery{Range: ever}, func(*costs.Frame) error { return stop }); err != stop {
+	if _, err := e.s.Frames(e.ctx, &costs.FrameQuery{Range: ever}, func(*costs.Frame) error { return stop }); !errors.Is(err, stop) {
 		e.Error(err)
 	}
 }
