@@ -297,7 +297,12 @@ func (v *visitor) forwardTo(path string) { v.t.Helper(); v.through("history.forw
 
 func (v *visitor) through(step, path string) {
 	v.t.Helper()
-	do(v, step, chromedp.Evaluate[bool](step+";true"))
+	ctx, cancel := v.within()
+	defer cancel()
+	// the page may be gone before the browser has said that it did this
+	if _, err := chromedp.Run(ctx, chromedp.Evaluate[bool](step+";true")); err != nil && !strings.Contains(err.Error(), "navigated or closed") {
+		v.t.Fatalf("%s, at %s: %v", step, v.where(), err)
+	}
 	eventually(v.t, "the address is "+path, func() bool { return v.where() == path })
 }
 
