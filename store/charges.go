@@ -71,7 +71,7 @@ type copier struct {
 	same   []byte // its text up to the series
 }
 
-func copyCharges(ctx context.Context, t *tx, p *partition, _ bool) (loader, error) {
+func copyCharges(ctx context.Context, t *tx, p *partition) (loader, error) {
 	c, err := startCopy(ctx, t, p.table, "scope, begins_at, period, series, seq, qty, price")
 	return &copier{copying: c}, err
 }
@@ -97,12 +97,13 @@ type inserter struct {
 	values []any
 }
 
-func insertCharges(_ context.Context, t *tx, _ *partition, again bool) (loader, error) {
-	l := &inserter{t: t, insert: "INSERT", values: make([]any, 0, 7*insertBlock)}
-	if again { // in place, which takes half the time of deleting and inserting
-		l.insert = "REPLACE"
-	}
-	return l, nil
+func insertCharges(_ context.Context, t *tx, _ *partition) (loader, error) {
+	return &inserter{t: t, insert: "INSERT", values: make([]any, 0, 7*insertBlock)}, nil
+}
+
+// replaceCharges changes charges in place, which takes half the time of deleting and inserting.
+func replaceCharges(_ context.Context, t *tx, _ *partition) (loader, error) {
+	return &inserter{t: t, insert: "REPLACE", values: make([]any, 0, 7*insertBlock)}, nil
 }
 
 // insertBlock is how many charges are collected before they are inserted.
@@ -123,3 +124,76 @@ func (l *inserter) done(ctx context.Context) error {
 }
 
 func (l *inserter) close() {}
+
+// updater changes charges by PostgreSQL's UPDATE, many at once, which takes half the time of deleting and copying them.
+type updater struct {
+	t     *tx
+	table string
+
+	rows        int
+	values      [6][]byte // arrays: scope, begins_at, series, seq, qty, price
+	scopes      []int64   // each once
+	first, last time.Time // begins
+}
+
+func updateCharges(_ context.Context, t *tx, p *partition) (loader, error) {
+	return &updater{t: t, table: p.table}, nil
+}
+
+// updateBlock is how many charges are collected before they are changed.
+const updateBlock = 20_000
+
+func (l *updater) add(ctx context.Context, scope int64, begin time.Time, _, series int64, seq int, qty, price money.Decimal) error {
+	if n := len(l.scopes); n == 0 || l.scopes[n-1] != scope {
+		l.scopes = append(l.scopes, scope)
+	}
+	if l.rows == 0 || begin.Before(l.first) {
+		l.first = begin
+	}
+	if l.rows == 0 || begin.After(l.last) {
+		l.last = begin
+	}
+	between := byte(',')
+	if l.rows == 0 {
+		between = '{'
+	}
+	for i := range l.values {
+		l.values[i] = append(l.values[i], between)
+	}
+	v := &l.values
+	v[0] = strconv.AppendInt(v[0], scope, 10)
+	v[1] = strconv.AppendInt(v[1], begin.Unix(), 10)
+	v[2] = strconv.AppendInt(v[2], series, 10)
+	v[3] = strconv.AppendInt(v[3], int64(seq), 10)
+	v[4] = qty.Append(v[4])
+	v[5] = price.Append(v[5])
+	if l.rows++; l.rows == updateBlock {
+		return l.done(ctx)
+	}
+	return nil
+}
+
+func (l *updater) done(ctx context.Context) error {
+	if l.rows == 0 {
+		return nil
+	}
+	args := []any{}
+	for i := range l.values {
+		args = append(args, string(append(l.values[i], '}')))
+		l.values[i] = l.values[i][:0]
+	}
+	// where they are is said twice, so that the index is read from there to there, and not the whole table
+	query, more := in("UPDATE "+l.table+` AS c SET qty = n.qty, price = n.price
+		FROM unnest(CAST(? AS int[]), CAST(? AS bigint[]), CAST(? AS bigint[]), CAST(? AS smallint[]), CAST(? AS numeric[]), CAST(? AS numeric[]))
+			AS n (scope, begins_at, series, seq, qty, price)
+		WHERE c.scope = n.scope AND c.begins_at = to_timestamp(n.begins_at) AND c.series = n.series AND c.seq = n.seq
+			AND c.scope IN (?) AND c.begins_at >= ? AND c.begins_at <= ?`, append(args, l.scopes, at(l.first), at(l.last))...)
+	changed, err := l.t.exec(ctx, query, more...)
+	if err == nil && changed != int64(l.rows) {
+		return fmt.Errorf("store: %d of %d charges of %s that are to change are not there", int64(l.rows)-changed, l.rows, l.table)
+	}
+	l.rows, l.scopes = 0, l.scopes[:0]
+	return err
+}
+
+func (l *updater) close() {}

@@ -287,7 +287,7 @@ func (c *commit) charge(ctx context.Context, refs []seriesRef) error {
 		for to < b.Run.Count && b.Run.Window(to).Begin.Before(p.end) {
 			to++
 		}
-		load, err := c.t.d.loadCharges(ctx, c.t, &p, false)
+		load, err := c.t.d.loadCharges(ctx, c.t, &p)
 		if err != nil {
 			return err
 		}

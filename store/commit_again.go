@@ -45,6 +45,7 @@ type charged struct {
 	series *changing
 	seq    int
 	sample *metering.Sample
+	stored bool // whether a charge is stored that it takes the place of
 }
 
 // compareKeys orders charges of one window.
@@ -69,7 +70,7 @@ func (x *walk) of(scope, i, at int) []charged {
 	for _, u := range x.scopes[scope] {
 		samples := x.usage[u].Samples
 		if n := x.next[u]; n < len(samples) && samples[n].Window == i {
-			x.window = append(x.window, charged{at, x.series[u], x.seq[u], &samples[n]})
+			x.window = append(x.window, charged{window: at, series: x.series[u], seq: x.seq[u], sample: &samples[n]})
 			x.next[u]++
 		}
 	}
@@ -112,7 +113,7 @@ type replacement struct {
 	differences map[seriesOwner]*difference
 
 	superseded []charged // what changes or goes
-	gone       []charged // what of it must be deleted before the rest is put
+	gone       []charged // what of it goes
 	put        []charged // what changes or comes
 }
 
@@ -237,7 +238,9 @@ func (d *replacement) count(w *window, i int, superseded, put []charged) {
 		for len(next) > 0 && compareKeys(&next[0], x) < 0 {
 			next = next[1:]
 		}
-		if again := len(next) > 0 && compareKeys(&next[0], x) == 0; !again || !d.c.t.d.replaces {
+		if len(next) > 0 && compareKeys(&next[0], x) == 0 {
+			next[0].stored = true
+		} else {
 			d.gone = append(d.gone, *x)
 		}
 	}
@@ -371,7 +374,7 @@ func byWindow(all []charged) iter.Seq[[]charged] {
 	}
 }
 
-// remove deletes what is in the way or gone: all of neighbouring windows at once, else by keys.
+// remove deletes what goes: all of neighbouring windows at once, else by keys.
 func (d *replacement) remove(ctx context.Context) error {
 	var first, last int // windows of which all is deleted; none if there is no after
 	some := false
@@ -424,33 +427,47 @@ func (c *commit) deleteCharges(ctx context.Context, w *stored, some []charged) e
 
 // load stores charges that change or come, a partition at a time.
 func (d *replacement) load(ctx context.Context) error {
-	c := d.c
-	seconds := int64(c.b.Run.Length / time.Second)
-	for begin, end := c.b.Run.Begin, c.b.Run.Range().End; begin.Before(end) && len(d.put) > 0; {
+	for begin, end := d.c.b.Run.Begin, d.c.b.Run.Range().End; begin.Before(end) && len(d.put) > 0; {
 		p := partitionOf(begin)
-		load, err := c.t.d.loadCharges(ctx, c.t, &p, true)
-		if err != nil {
-			return err
-		}
-		defer load.close()
-		for window := range byWindow(d.put) {
-			w := &c.windows[window[0].window].was
-			if w.BeginsAt.Before(p.begin) || !w.BeginsAt.Before(p.end) {
-				continue
+		for _, stored := range []bool{true, false} {
+			if err := d.loadInto(ctx, &p, stored); err != nil {
+				return err
 			}
-			for i := range window {
-				x := &window[i]
-				if err := load.add(ctx, w.Scope, w.BeginsAt.Time, seconds, x.series.ref.id, x.seq, x.sample.Qty, x.sample.Price); err != nil {
-					return err
-				}
-			}
-		}
-		if err := load.done(ctx); err != nil {
-			return err
 		}
 		begin = p.end
 	}
 	return nil
+}
+
+// loadInto stores the charges of a partition that take the place of others, or that don't.
+func (d *replacement) loadInto(ctx context.Context, p *partition, stored bool) (err error) {
+	c := d.c
+	seconds := int64(c.b.Run.Length / time.Second)
+	open := c.t.d.loadCharges
+	if stored {
+		open = c.t.d.changeCharges
+	}
+	var load loader // from the first of them on
+	for i := range d.put {
+		x := &d.put[i]
+		w := &c.windows[x.window].was
+		if x.stored != stored || w.BeginsAt.Before(p.begin) || !w.BeginsAt.Before(p.end) {
+			continue
+		}
+		if load == nil {
+			if load, err = open(ctx, c.t, p); err != nil {
+				return err
+			}
+			defer load.close()
+		}
+		if err := load.add(ctx, w.Scope, w.BeginsAt.Time, seconds, x.series.ref.id, x.seq, x.sample.Qty, x.sample.Price); err != nil {
+			return err
+		}
+	}
+	if load == nil {
+		return nil
+	}
+	return load.done(ctx)
 }
 
 // made is what the ledger says of how a window was done.

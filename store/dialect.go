@@ -31,33 +31,34 @@ type dialect struct {
 	printsAtOnce int // fingerprints that one query looks for
 	ofPrints     func(query string, prints [][]byte) (string, []any)
 
-	seriesIDs   string // as many new ids of series as the parameter says
-	loadSeries  func(ctx context.Context, t *tx, all []newSeries) error
-	loadCharges func(ctx context.Context, t *tx, p *partition, again bool) (loader, error) // again: for windows that are done again
-	loadPushed  func(ctx context.Context, t *tx, push int64, charges []pushedCharge) error
-	replaces    bool // whether charges loaded again take the place of those with their key
+	seriesIDs     string // as many new ids of series as the parameter says
+	loadSeries    func(ctx context.Context, t *tx, all []newSeries) error
+	loadCharges   func(ctx context.Context, t *tx, p *partition) (loader, error)
+	changeCharges func(ctx context.Context, t *tx, p *partition) (loader, error) // those that are loaded take the place of those with their key
+	loadPushed    func(ctx context.Context, t *tx, push int64, charges []pushedCharge) error
 }
 
 var postgresDialect = dialect{
-	name:         "postgres",
-	snapshot:     sql.LevelRepeatableRead,
-	skipLocked:   "FOR UPDATE SKIP LOCKED",
-	forUpdate:    "FOR UPDATE",
-	forShare:     "FOR SHARE",
-	decimalAdd:   "%s + %s",
-	decimalSum:   "SUM(%s)",
-	timeAdd:      "%s + make_interval(secs => %s)",
-	bindTime:     "CAST(? AS timestamptz)",
-	nextToken:    "SELECT nextval('lease_tokens')",
-	unixTime:     "CAST(extract(epoch FROM %s) AS bigint)",
-	limit:        "SELECT set_config('idle_in_transaction_session_timeout', '15s', true), set_config('statement_timeout', '60s', true)",
-	commitPoints: 200_000,
-	printsAtOnce: 5_000,
-	ofPrints:     anyPrint,
-	seriesIDs:    "SELECT nextval('series_id_seq') FROM generate_series(1, ?)",
-	loadSeries:   copySeries,
-	loadCharges:  copyCharges,
-	loadPushed:   copyPushed,
+	name:          "postgres",
+	snapshot:      sql.LevelRepeatableRead,
+	skipLocked:    "FOR UPDATE SKIP LOCKED",
+	forUpdate:     "FOR UPDATE",
+	forShare:      "FOR SHARE",
+	decimalAdd:    "%s + %s",
+	decimalSum:    "SUM(%s)",
+	timeAdd:       "%s + make_interval(secs => %s)",
+	bindTime:      "CAST(? AS timestamptz)",
+	nextToken:     "SELECT nextval('lease_tokens')",
+	unixTime:      "CAST(extract(epoch FROM %s) AS bigint)",
+	limit:         "SELECT set_config('idle_in_transaction_session_timeout', '15s', true), set_config('statement_timeout', '60s', true)",
+	commitPoints:  200_000,
+	printsAtOnce:  5_000,
+	ofPrints:      anyPrint,
+	seriesIDs:     "SELECT nextval('series_id_seq') FROM generate_series(1, ?)",
+	loadSeries:    copySeries,
+	loadCharges:   copyCharges,
+	changeCharges: updateCharges,
+	loadPushed:    copyPushed,
 }
 
 var sqliteDialect = dialect{
@@ -74,10 +75,10 @@ var sqliteDialect = dialect{
 	ofPrints:     inPrints,
 	seriesIDs: `WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?)
 		SELECT COALESCE((SELECT seq FROM sqlite_sequence WHERE name = 'series'), 0) + i FROM n`,
-	loadSeries:  insertSeries,
-	loadCharges: insertCharges,
-	loadPushed:  insertPushed,
-	replaces:    true,
+	loadSeries:    insertSeries,
+	loadCharges:   insertCharges,
+	changeCharges: replaceCharges,
+	loadPushed:    insertPushed,
 }
 
 // add returns SQL for the exact sum of two decimals.
