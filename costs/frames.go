@@ -28,5 +28,5 @@ type Frame struct {
 type Point struct {
 	Metric, Unit      string
 	Qty, Price        money.Decimal
-	Groupby, Metadata []byte // JSON; valid until the frame's consumer returns
+	Groupby, Metadata []byte // JSON
 }

@@ -16,6 +16,7 @@ import (
 	"ratebook/costs"
 	"ratebook/fault"
 	"ratebook/metering"
+	"ratebook/money"
 	"ratebook/period"
 )
 
@@ -55,17 +56,22 @@ func (s *Store) Frames(ctx context.Context, q *costs.FrameQuery, yield func(*cos
 			return fault.New(fault.Invalid, "charges from before %s are not kept any more; ask for data frames from then on", civilDay(kept.ChargesFrom, settings.Zone))
 		}
 		f := &frames{s: s, t: t, q: q, zone: settings.Zone, yield: yield, skip: q.Offset, left: q.Limit, all: q.Limit == 0, span: time.Hour}
-		if err := f.count(ctx, asked); err != nil || f.points == 0 {
+		if err := f.names(ctx, asked); err != nil || f.r.none {
 			return err
+		}
+		if f.match != nil {
+			if err := f.count(ctx); err != nil || f.total == 0 {
+				return err
+			}
 		}
 		if windows := time.Duration(min(q.Limit/max(len(f.r.refs), 1)+1, 10_000)); windows > 1 { // as many as the page may well have
 			f.span = min(windows*settings.Period, longestSpan)
 		}
-		points = f.points
-		if f.match == nil {
-			return f.walkLedger(ctx)
+		defer func() { points = f.total }()
+		if f.match != nil {
+			return f.walkCharges(ctx)
 		}
-		return f.walkCharges(ctx)
+		return f.walkLedger(ctx)
 	})
 	return points, err
 }
@@ -79,16 +85,22 @@ type frames struct {
 	zone  *time.Location
 	yield func(*costs.Frame) error
 
-	match  *costs.Matcher // nil: filters are on scopes only
-	points int64          // that match
-	seen   int64          // of these, in frames so far
+	match *costs.Matcher // nil: filters are on scopes only
+	total int64          // points that match
+	seen  int64          // of these, in frames so far
 
 	skip, left int
 	all        bool          // left does not count
 	span       time.Duration // that is looked at next
 
-	called map[int64]*calledSeries
-	buf    []byte // of the frame that is yielded
+	called   map[int64]*calledSeries
+	nameless []int64       // series in called of which is to be read what they are called
+	texts    []byte        // room for texts of series
+	points   []framedPoint // room for points
+
+	frame costs.Frame // that is yielded
+	mine  []framedPoint
+	buf   []byte // texts of it
 }
 
 // calledSeries is what the points of a series have in common.
@@ -116,19 +128,13 @@ type framed struct {
 	interval
 	ref    int64
 	points int64
-	text   []byte // of each point its series, seq, quantity and price
+	stored []framedPoint // as they are stored, once they are read
 }
 
-// count finds the scopes that have points, and how many points match.
-func (f *frames) count(ctx context.Context, asked *costs.Query) error {
+// names finds the scopes that may have points.
+func (f *frames) names(ctx context.Context, asked *costs.Query) error {
 	asked.Groups = []string{costs.Scope}
-	matching := map[string]bool{}
 	f.r = &report{s: f.s, t: f.t, q: asked, zone: f.zone}
-	f.r.g = costs.NewGrouper(asked, f.zone, func(row costs.Row) error {
-		f.points += row.Points
-		matching[row.Groups[0]] = true
-		return nil
-	})
 	key := ""
 	if settings, err := f.s.currentSettings(ctx); err == nil {
 		key = settings.ScopeKey
@@ -139,10 +145,18 @@ func (f *frames) count(ctx context.Context, asked *costs.Query) error {
 			f.match = costs.NewMatcher(asked.Filters, f.zone)
 		}
 	}
-	if err := f.r.names(ctx); err != nil || f.r.none {
-		return err
-	}
-	for _, segment := range asked.Segments(f.zone) {
+	return f.r.names(ctx)
+}
+
+// count finds out how many points match, and leaves out the scopes of which none does.
+func (f *frames) count(ctx context.Context) error {
+	matching := map[string]bool{}
+	f.r.g = costs.NewGrouper(f.r.q, f.zone, func(row costs.Row) error {
+		f.total += row.Points
+		matching[row.Groups[0]] = true
+		return nil
+	})
+	for _, segment := range f.r.q.Segments(f.zone) {
 		var err error
 		switch {
 		case segment.Level == costs.Charges && f.match == nil:
@@ -200,7 +214,7 @@ func (f *frames) countLedger(ctx context.Context, r period.Range) error {
 		if _, err := f.t.get(ctx, &n, query, args...); err != nil {
 			return err
 		}
-		f.points += n
+		f.total += n
 	}
 	return nil
 }
@@ -208,7 +222,7 @@ func (f *frames) countLedger(ctx context.Context, r period.Range) error {
 // more reports whether frames are still wanted.
 func (f *frames) more() bool { return f.all || f.left > 0 }
 
-// How many frames, and how many of their points, are in memory at a time, about.
+// How many frames, and how many of their points, are read at a time, about.
 const (
 	framesAtOnce      = 10_000
 	framePointsAtOnce = 50_000
@@ -217,8 +231,37 @@ const (
 // longestSpan is the longest time that is looked at at once.
 const longestSpan = 10 * 366 * 24 * time.Hour
 
-// walkLedger yields the frames that the ledgers have.
+// walkLedger yields the frames that the ledgers have, and counts all points. While some are yielded, the next are read.
 func (f *frames) walkLedger(ctx context.Context) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	parts := make(chan []framed)
+	ended := make(chan error, 1)
+	go func() {
+		defer close(parts)
+		ended <- f.readLedger(ctx, func(part []framed) error {
+			select {
+			case parts <- part:
+				return nil
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		})
+	}()
+	var err error
+	for part := range parts {
+		if err == nil {
+			err = f.give(part)
+		}
+		if err != nil {
+			stop()
+		}
+	}
+	return cmp.Or(err, <-ended)
+}
+
+// readLedger calls fn with the frames of the page and their charges, some at a time, and counts the points of all.
+func (f *frames) readLedger(ctx context.Context, fn func([]framed) error) error {
 	from, end := f.q.Range.Begin, f.q.Range.End
 	if f.skip > 0 {
 		var err error
@@ -226,7 +269,8 @@ func (f *frames) walkLedger(ctx context.Context) error {
 			return err
 		}
 	}
-	for from.Before(end) && f.more() {
+	left := f.left
+	for from.Before(end) && (f.all || left > 0) {
 		to := f.to(from)
 		found, err := f.listed(ctx, period.Range{Begin: from, End: to})
 		if err != nil {
@@ -242,25 +286,29 @@ func (f *frames) walkLedger(ctx context.Context) error {
 		} else if len(found) > 2*framesAtOnce {
 			f.span = max(f.span/2, time.Minute)
 		}
-		for page := f.page(found); len(page) > 0; {
+		for f.skip > 0 && len(found) > 0 {
+			found = found[sameFrame(found):]
+			f.skip--
+		}
+		for len(found) > 0 && (f.all || left > 0) {
 			n := 0
-			for points := int64(0); n < len(page) && points < framePointsAtOnce; {
-				same := sameFrame(page[n:])
-				for _, one := range page[n : n+same] {
+			for points := int64(0); n < len(found) && points < framePointsAtOnce && (f.all || left > 0); left-- {
+				same := sameFrame(found[n:])
+				for _, one := range found[n : n+same] {
 					points += one.points
 				}
 				n += same
 			}
-			if err := f.readListed(ctx, page[:n]); err != nil {
+			if err := f.readListed(ctx, found[:n]); err != nil {
 				return err
 			}
-			if err := f.give(ctx, page[:n]); err != nil {
+			if err := fn(found[:n]); err != nil {
 				return err
 			}
-			page = page[n:]
+			found = found[n:]
 		}
 	}
-	return nil
+	return f.count(ctx)
 }
 
 // sameFrame returns how many at the beginning are of one frame.
@@ -272,33 +320,17 @@ func sameFrame(all []framed) int {
 	return n
 }
 
-// page leaves out what is skipped, and what comes after the last frame that is wanted.
-func (f *frames) page(found []framed) []framed {
-	for f.skip > 0 && len(found) > 0 {
-		found = found[sameFrame(found):]
-		f.skip--
-	}
-	if f.all {
-		return found
-	}
-	n := 0
-	for wanted := 0; n < len(found) && wanted < f.left; wanted++ {
-		n += sameFrame(found[n:])
-	}
-	return found[:n]
-}
-
 // walkCharges yields the frames that have charges that match.
 func (f *frames) walkCharges(ctx context.Context) error {
-	const few, many = 500_000, 4_000_000 // bytes of text, some 30 a charge
-	for from := f.q.Range.Begin; from.Before(f.q.Range.End) && f.more() && f.seen < f.points; {
+	const few, many = 15_000, 120_000 // points
+	for from := f.q.Range.Begin; from.Before(f.q.Range.End) && f.more() && f.seen < f.total; {
 		to := f.to(from)
 		var found []framed
 		size := 0
 		err := f.read(ctx, f.r.refs, from.Unix(), to.Unix()-1, func(one framed) {
 			one.scope = f.r.scopes[one.ref].ID
 			found = append(found, one)
-			size += len(one.text)
+			size += len(one.stored)
 		})
 		if err != nil {
 			return err
@@ -314,7 +346,7 @@ func (f *frames) walkCharges(ctx context.Context) error {
 			f.span = max(f.span/2, time.Minute)
 		}
 		sortFramed(found)
-		if err := f.give(ctx, found); err != nil {
+		if err := f.give(found); err != nil {
 			return err
 		}
 	}
@@ -384,7 +416,7 @@ func (f *frames) readListed(ctx context.Context, all []framed) error {
 	}
 	take := func(one framed) {
 		if i, ok := index[place{one.ref, one.begin, one.period}]; ok {
-			all[i].text = one.text
+			all[i].stored = one.stored
 		}
 	}
 	const many = 4
@@ -411,8 +443,12 @@ func (f *frames) readListed(ctx context.Context, all []framed) error {
 
 // read calls fn with the charges that scopes have from one begin to another, interval by interval.
 func (f *frames) read(ctx context.Context, refs []int64, first, last int64, fn func(framed)) error {
-	const points = "string_agg(concat_ws(' ', series, seq, qty, price), ' ')"
+	const points = "string_agg(concat_ws(' ', series, seq, qty, price, ''), '')"
 	var mixed []framed // of different periods
+	const mostCalled = 100_000
+	if f.called == nil || len(f.called) > mostCalled {
+		f.called = map[int64]*calledSeries{}
+	}
 	for part := range slices.Chunk(refs, mostScopes) {
 		// not grouped by period: the index has the order of scope and begin
 		query, args := in("SELECT scope, begins_at, MIN(period), MAX(period), "+points+" FROM charges "+
@@ -430,9 +466,10 @@ func (f *frames) read(ctx context.Context, refs []int64, first, last int64, fn f
 				mixed = append(mixed, one)
 				return nil
 			}
-			one.text = slices.Clone(text)
+			stored, err := f.parse(text, one.ref) // while the database works on the next rows
+			one.stored = stored
 			fn(one)
-			return nil
+			return err
 		}, query, args...)
 		if err != nil {
 			return err
@@ -440,46 +477,125 @@ func (f *frames) read(ctx context.Context, refs []int64, first, last int64, fn f
 	}
 	for _, one := range mixed {
 		err := f.t.each(ctx, func(rows *sqlx.Rows) error {
-			one.text = nil
-			if err := rows.Scan(&one.period, &one.text); err != nil {
+			var text sql.RawBytes
+			if err := rows.Scan(&one.period, &text); err != nil {
 				return fmt.Errorf("store: charges: %w", err)
 			}
+			stored, err := f.parse(text, one.ref)
+			one.stored = stored
 			fn(one)
-			return nil
+			return err
 		}, "SELECT period, "+points+" FROM charges WHERE scope = ? AND begins_at = ? GROUP BY period", one.ref, at(time.Unix(one.begin, 0)))
 		if err != nil {
 			return err
 		}
 	}
-	return nil
+	return f.learn(ctx)
 }
 
 // framedPoint is a point of a frame.
 type framedPoint struct {
-	costs.Point
+	called      *calledSeries
 	series, seq int64
 	ref         int64 // of the scope it is stored for
-	called      *calledSeries
-	from, to    int // where its groupby is in buf
+	qty, price  money.Decimal
+}
+
+// parse returns the points of a text that has of each the series, seq, quantity and price, with a space after each.
+func (f *frames) parse(text []byte, ref int64) ([]framedPoint, error) {
+	const shortest, atOnce = 8, 4096
+	if most := len(text) / shortest; cap(f.points)-len(f.points) < most {
+		f.points = make([]framedPoint, 0, max(most, atOnce))
+	}
+	from := len(f.points)
+	for t := (sumText{rest: text}); len(t.rest) > 0; {
+		p := framedPoint{series: t.integer(), seq: t.integer(), ref: ref, qty: t.decimal(), price: t.decimal()}
+		if t.err != nil {
+			return nil, t.err
+		}
+		p.called = f.call(p.series)
+		f.points = append(f.points, p)
+	}
+	return f.points[from:len(f.points):len(f.points)], nil
+}
+
+// call returns what a series is called, or will be once learn has read it.
+func (f *frames) call(series int64) *calledSeries {
+	c := f.called[series]
+	if c != nil {
+		return c
+	}
+	c = &calledSeries{}
+	f.called[series] = c
+	if l := f.s.cachedLabels(series); l != nil {
+		f.describe(c, l)
+	} else {
+		f.nameless = append(f.nameless, series)
+	}
+	return c
+}
+
+// learn reads what series are called that were not known.
+func (f *frames) learn(ctx context.Context) error {
+	err := f.s.seriesLabels(ctx, f.t, f.nameless, func(id int64, l *labels) { f.describe(f.called[id], l) })
+	f.nameless = f.nameless[:0]
+	return err
+}
+
+func (f *frames) describe(c *calledSeries, l *labels) {
+	c.metric, c.unit, c.match = f.r.metrics[l.metric], l.unit, 1
+	c.groupby = f.text(func(b []byte) []byte { return appendAttributes(b, l.groupby, l.literals) })
+	c.metadata = f.text(func(b []byte) []byte { return append(appendAttributes(append(b, '{'), l.metadata, l.literals), '}') })
+	key := ""
+	if scope := f.r.scopes[l.scope]; scope != nil {
+		key = scope.Source.ScopeKey
+	}
+	for _, a := range l.groupby {
+		if a.Name == key || metering.IsComputed(a.Name) {
+			c.taken = append(c.taken, a.Name)
+		}
+	}
+	if f.match == nil {
+		return
+	}
+	c.labels = f.r.labels(l.scope, l.metric, l.unit)
+	c.labels.Groupby, c.labels.Metadata = l.groupby, l.metadata
+	if _, has := l.groupby.Get(key); f.r.byScopeKey && !has {
+		c.labels.Groupby = append(slices.Clone(l.groupby), metering.Attribute{Name: key, Value: c.labels.Scope})
+		c.labels.Groupby.Sort()
+	}
+	switch {
+	case f.match.Timed():
+		c.match = 0
+	case !f.match.Match(c.labels, time.Time{}):
+		c.match = -1
+	}
+}
+
+// text returns what add appends. Many such texts are kept in one piece of memory.
+func (f *frames) text(add func(b []byte) []byte) []byte {
+	const atOnce = 64 << 10
+	if cap(f.texts)-len(f.texts) < 1<<10 {
+		f.texts = make([]byte, 0, atOnce)
+	}
+	from := len(f.texts)
+	f.texts = add(f.texts)
+	return f.texts[from:len(f.texts):len(f.texts)]
 }
 
 // give yields frames whose charges were read: of those that are not skipped and have points that match.
-func (f *frames) give(ctx context.Context, all []framed) error {
-	if err := f.learn(ctx, all); err != nil {
-		return err
-	}
-	var points []framedPoint
+func (f *frames) give(all []framed) error {
 	for len(all) > 0 && f.more() {
 		n := sameFrame(all)
-		points = points[:0]
+		of, points := all[0].interval, f.mine[:0]
 		for i := range all[:n] {
-			var err error
-			if points, err = f.parse(points, &all[i]); err != nil {
-				return err
+			for _, p := range all[i].stored {
+				if p.called.match > 0 || p.called.match == 0 && f.match.Match(p.called.labels, time.Unix(of.begin, 0)) {
+					points = append(points, p)
+				}
 			}
 		}
-		frame := all[0].interval
-		all = all[n:]
+		all, f.mine = all[n:], points
 		if len(points) == 0 {
 			continue
 		}
@@ -488,85 +604,12 @@ func (f *frames) give(ctx context.Context, all []framed) error {
 			f.skip--
 			continue
 		}
-		if err := f.yield(f.render(frame, points)); err != nil {
+		if err := f.yield(f.render(of, points)); err != nil {
 			return err
 		}
 		f.left--
 	}
 	return nil
-}
-
-// learn finds out what the series of charges are called.
-func (f *frames) learn(ctx context.Context, all []framed) error {
-	const most = 100_000
-	if len(f.called) > most || f.called == nil {
-		f.called = map[int64]*calledSeries{}
-	}
-	var absent []int64
-	for i := range all {
-		for w := (words{all[i].text}); len(w.rest) > 0; {
-			id, ok := integer(w.next())
-			if !ok {
-				return errSumText
-			}
-			w.next()
-			w.next()
-			w.next()
-			if _, known := f.called[id]; !known {
-				f.called[id] = nil
-				absent = append(absent, id)
-			}
-		}
-	}
-	return f.s.seriesLabels(ctx, f.t, absent, func(id int64, l *labels) {
-		c := &calledSeries{metric: f.r.metrics[l.metric], unit: l.unit, match: 1}
-		c.groupby = appendAttributes(nil, l.groupby, l.literals)
-		c.metadata = append(appendAttributes([]byte{'{'}, l.metadata, l.literals), '}')
-		key := ""
-		if scope := f.r.scopes[l.scope]; scope != nil {
-			key = scope.Source.ScopeKey
-		}
-		for _, a := range l.groupby {
-			if a.Name == key || metering.IsComputed(a.Name) {
-				c.taken = append(c.taken, a.Name)
-			}
-		}
-		if f.match != nil {
-			c.labels = f.r.labels(l.scope, l.metric, l.unit)
-			c.labels.Groupby, c.labels.Metadata = l.groupby, l.metadata
-			if _, has := l.groupby.Get(key); f.r.byScopeKey && !has {
-				c.labels.Groupby = append(slices.Clone(l.groupby), metering.Attribute{Name: key, Value: c.labels.Scope})
-				c.labels.Groupby.Sort()
-			}
-			switch {
-			case f.match.Timed():
-				c.match = 0
-			case !f.match.Match(c.labels, time.Time{}):
-				c.match = -1
-			}
-		}
-		f.called[id] = c
-	})
-}
-
-// parse appends the points of a text that match.
-func (f *frames) parse(points []framedPoint, one *framed) ([]framedPoint, error) {
-	if len(one.text) == 0 {
-		return points, nil
-	}
-	text := sumText{rest: append(one.text, ' ')}
-	for len(text.rest) > 0 && text.err == nil {
-		p := framedPoint{series: text.integer(), seq: text.integer(), ref: one.ref}
-		p.called = f.called[p.series]
-		if p.called == nil || p.called.match < 0 || p.called.match == 0 && !f.match.Match(p.called.labels, time.Unix(one.begin, 0)) {
-			text.word()
-			text.word()
-			continue
-		}
-		p.Qty, p.Price = text.decimal(), text.decimal()
-		points = append(points, p)
-	}
-	return points, text.err
 }
 
 // render makes a frame of its points.
@@ -575,15 +618,17 @@ func (f *frames) render(of interval, points []framedPoint) *costs.Frame {
 		return cmp.Or(strings.Compare(a.called.metric, b.called.metric), cmp.Compare(a.series, b.series), cmp.Compare(a.seq, b.seq))
 	})
 	begin := time.Unix(of.begin, 0).UTC()
-	frame := &costs.Frame{Scope: of.scope, Begin: begin, End: time.Unix(of.begin+of.period, 0).UTC(), Points: make([]costs.Point, len(points))}
-	b := f.buf[:0]
+	frame := &f.frame
+	frame.Scope, frame.Begin, frame.End = of.scope, begin, time.Unix(of.begin+of.period, 0).UTC()
+	frame.Points = frame.Points[:0]
 	var (
+		b     = f.buf[:0]
 		added []byte // members that all points have which are stored for the same scope
 		ref   int64
 	)
 	for i := range points {
 		p := &points[i]
-		p.from = len(b)
+		from := len(b)
 		b = append(append(b, '{'), p.called.groupby...)
 		if p.called.taken != nil {
 			b = f.appendAdded(b, p.ref, begin, p.called.taken)
@@ -597,14 +642,11 @@ func (f *frames) render(of interval, points []framedPoint) *costs.Frame {
 			b = append(b, added...)
 		}
 		b = append(b, '}')
-		p.to = len(b)
+		frame.Points = append(frame.Points, costs.Point{
+			Metric: p.called.metric, Unit: p.called.unit, Qty: p.qty, Price: p.price, Groupby: b[from:len(b):len(b)], Metadata: p.called.metadata,
+		})
 	}
 	f.buf = b
-	for i := range points {
-		p := &points[i]
-		p.Metric, p.Unit, p.Groupby, p.Metadata = p.called.metric, p.called.unit, b[p.from:p.to:p.to], p.called.metadata
-		frame.Points[i] = p.Point
-	}
 	return frame
 }
 
