@@ -8,6 +8,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -379,23 +380,39 @@ func (f *frames) jump(ctx context.Context, from time.Time) (time.Time, error) {
 // listed returns what the ledgers have of a range, in the order of frames.
 func (f *frames) listed(ctx context.Context, r period.Range) (found []framed, err error) {
 	for _, l := range f.ledgers(f.r.refs) {
-		query, args := in("SELECT scope, begins_at, period, points FROM "+l.rows+" AND scope IN (?) AND begins_at >= ? AND begins_at < ?", l.refs, at(r.Begin), at(r.End))
 		err := f.t.each(ctx, func(rows *sqlx.Rows) error {
-			var one framed
 			var begin timestamp
-			if err := rows.Scan(&one.ref, &begin, &one.period, &one.points); err != nil {
+			var text sql.RawBytes
+			if err := rows.Scan(&begin, &text); err != nil {
 				return fmt.Errorf("store: ledger: %w", err)
 			}
-			one.begin, one.scope = begin.Unix(), f.r.scopes[one.ref].ID
-			found = append(found, one)
-			return nil
-		}, query, args...)
+			t := sumText{rest: text}
+			for len(t.rest) > 0 && t.err == nil {
+				one := framed{ref: t.integer(), points: t.integer()}
+				one.begin, one.period, one.scope = begin.Unix(), t.integer(), f.r.scopes[one.ref].ID
+				found = append(found, one)
+			}
+			return t.err
+		}, "SELECT begins_at, string_agg(concat_ws(' ', scope, points, period, ''), '') FROM "+l.rows+
+			" AND scope IN "+idList(l.refs)+" AND begins_at >= ? AND begins_at < ? GROUP BY begins_at", at(r.Begin), at(r.End))
 		if err != nil {
 			return nil, err
 		}
 	}
 	sortFramed(found)
 	return found, nil
+}
+
+// idList writes ids as a list of SQL, which takes a server less time than a parameter for each.
+func idList(ids []int64) string {
+	b := []byte{'('}
+	for i, id := range ids {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = strconv.AppendInt(b, id, 10)
+	}
+	return string(append(b, ')'))
 }
 
 func sortFramed(all []framed) {
@@ -451,8 +468,6 @@ func (f *frames) read(ctx context.Context, refs []int64, first, last int64, fn f
 	}
 	for part := range slices.Chunk(refs, mostScopes) {
 		// not grouped by period: the index has the order of scope and begin
-		query, args := in("SELECT scope, begins_at, MIN(period), MAX(period), "+points+" FROM charges "+
-			"WHERE scope IN (?) AND begins_at >= ? AND begins_at <= ? GROUP BY scope, begins_at", part, at(time.Unix(first, 0)), at(time.Unix(last, 0)))
 		err := f.t.each(ctx, func(rows *sqlx.Rows) error {
 			var one framed
 			var begin timestamp
@@ -470,7 +485,8 @@ func (f *frames) read(ctx context.Context, refs []int64, first, last int64, fn f
 			one.stored = stored
 			fn(one)
 			return err
-		}, query, args...)
+		}, "SELECT scope, begins_at, MIN(period), MAX(period), "+points+" FROM charges WHERE scope IN "+idList(part)+
+			" AND begins_at >= ? AND begins_at <= ? GROUP BY scope, begins_at", at(time.Unix(first, 0)), at(time.Unix(last, 0)))
 		if err != nil {
 			return err
 		}

@@ -6,9 +6,11 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"net/http"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 	"unicode/utf8"
 
@@ -121,17 +123,11 @@ func readFrames(body []byte, scopeKey string) (frames []metering.PushedFrame, er
 			return r.unknown()
 		}
 		given = true
-		frames = nil
 		if r.scanner.next() != '[' {
 			return r.wrong("expected a list")
 		}
-		return r.scanner.array(func(i int) error {
-			return r.at(step{index: i}, func() error {
-				f, err := r.frame()
-				frames = append(frames, f)
-				return err
-			})
-		})
+		frames, err = r.frames()
+		return err
 	})
 	switch {
 	case err != nil:
@@ -142,6 +138,43 @@ func readFrames(body []byte, scopeKey string) (frames []metering.PushedFrame, er
 		return nil, exact(fault.Invalid, "Parameter dataframes must not be empty.")
 	}
 	return frames, nil
+}
+
+// readAtOnce is how many bytes of frames are worth a goroutine to read them.
+const readAtOnce = 1 << 20
+
+// frames reads the frames of a list, those of a long one side by side.
+func (r *frameReader) frames() ([]metering.PushedFrame, error) {
+	var raw [][]byte
+	from := r.scanner.i
+	_ = r.scanner.array(func(int) error {
+		raw = append(raw, r.scanner.skip())
+		return nil
+	})
+	parts := min(runtime.GOMAXPROCS(0), 1+(r.scanner.i-from)/readAtOnce)
+	frames := make([]metering.PushedFrame, len(raw))
+	read := func(first, last int) error {
+		one := &frameReader{args: r.args, scopeKey: r.scopeKey, path: slices.Clone(r.path), texts: map[string]string{}, limit: r.limit}
+		for i := first; i < last; i++ {
+			one.scanner = scanner{b: raw[i]}
+			err := one.at(step{index: i}, func() (err error) {
+				frames[i], err = one.frame()
+				return err
+			})
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	var all sync.WaitGroup
+	errs := make([]error, parts)
+	for n := range parts - 1 {
+		all.Go(func() { errs[n] = read(n*len(raw)/parts, (n+1)*len(raw)/parts) })
+	}
+	errs[parts-1] = read((parts-1)*len(raw)/parts, len(raw))
+	all.Wait()
+	return frames, cmp.Or(errs...) // the first one in the order of the frames
 }
 
 func (r *frameReader) wrong(message string, more ...any) error {

@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http/httptest"
+	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -275,4 +277,43 @@ func BenchmarkReadFrames(b *testing.B) {
 		}
 	}
 	b.ReportMetric(frames*points*float64(b.N)/b.Elapsed().Seconds(), "points/s")
+}
+
+// TestReadFramesSideBySide reads a body long enough to be read in parts: all is there, in order, and of two mistakes the first
+// is told.
+func TestReadFramesSideBySide(t *testing.T) {
+	const frames = 3000
+	body := func(wrong ...int) []byte {
+		var b bytes.Buffer
+		b.WriteString(`{"dataframes":[`)
+		for i := range frames {
+			if i > 0 {
+				b.WriteByte(',')
+			}
+			qty := strconv.Itoa(i)
+			if slices.Contains(wrong, i) {
+				qty = `"many"`
+			}
+			fmt.Fprintf(&b, `{"period":{"begin":"2026-11-01T00:00:00+00:00","end":"2026-11-01T01:00:00+00:00"},"usage":{"cpu":[{"vol":{"unit":"GiB","qty":%s},"groupby":{"project_id":"a","pad":%q},"metadata":{}}]}}`,
+				qty, strings.Repeat("x", 2000))
+		}
+		b.WriteString(`]}`)
+		return b.Bytes()
+	}
+	if runtime.GOMAXPROCS(0) == 1 {
+		defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(4))
+	}
+	got, err := readFrames(body(), "project_id")
+	if err != nil || len(got) != frames {
+		t.Fatal(len(got), err)
+	}
+	for i := range got {
+		if p := got[i].Points; len(p) != 1 || p[0].Qty.String() != strconv.Itoa(i) {
+			t.Fatalf("frame %d has %+v", i, p)
+		}
+	}
+	_, err = readFrames(body(frames-1, 17, frames/2), "project_id")
+	if err == nil || !strings.Contains(err.Error(), "['dataframes', 17, 'usage', 'cpu', 0, 'vol', 'qty']") {
+		t.Errorf("the first mistake: %.100v", err)
+	}
 }
