@@ -53,6 +53,7 @@ var pagesOfDemo = map[string]string{
 	"price-change":     "",
 	"price-delete":     "",
 	"pricing-changes":  "/pricing/changes",
+	"api":              "/api",
 	"scripts":          "/pricing/scripts",
 	"script-new":       "/pricing/scripts/new",
 	"script":           "",

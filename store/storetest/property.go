@@ -52,6 +52,7 @@ func Sequences(t *testing.T, database func(t *testing.T) (databaseURL string)) {
 			"create a task":        s.createTask,
 			"create another task":  s.createTask,
 			"preview a task":       s.preview,
+			"reset scopes":         s.reset,
 			"change a task":        s.changeTask,
 			"advance tasks":        s.advance,
 			"let usage be late":    s.recheck,
@@ -260,10 +261,14 @@ func (s *sequence) commitLease(st *store.Store, l metering.Lease, chance *rand.R
 			b.RulesVersion = l.Rules
 		}
 	}
-	s.vary(b, kind, chance)
+	if kind == metering.Reset { // leaves nothing, and asks nobody
+		b.ConfigVersion, b.RulesVersion, b.Usage = 0, 0, nil
+	} else {
+		s.vary(b, kind, chance)
+	}
 
 	failed := map[int]bool{}
-	failing := chance.IntN(3) == 0 && !s.well
+	failing := chance.IntN(3) == 0 && !s.well && kind != metering.Reset
 	for i := range b.Run.Count {
 		if failing && chance.IntN(4) == 0 {
 			failed[i] = true
@@ -276,13 +281,16 @@ func (s *sequence) commitLease(st *store.Store, l metering.Lease, chance *rand.R
 		if want[key] = s.charges[key]; !failed[i] {
 			want[key] = chargesIn(b, i)
 		}
-		if kind != "" && !failed[i] && sameCharges(want[key], s.charges[key]) && chance.IntN(3) > 0 {
+		if kind != "" && kind != metering.Reset && !failed[i] && sameCharges(want[key], s.charges[key]) && chance.IntN(3) > 0 {
 			b.Unchanged = append(b.Unchanged, metering.Outcome{Scope: l.Scope, Window: i})
 			for u := range b.Usage {
 				b.Usage[u].Samples = slices.DeleteFunc(b.Usage[u].Samples, func(x metering.Sample) bool { return x.Window == i })
 			}
 		}
 		for range chance.IntN(3) {
+			if kind == metering.Reset {
+				break
+			}
 			kinds := []metering.FindingKind{metering.Unpriced, metering.RoundedToNil, metering.NotNumeric, metering.Skipped, metering.LabelClash}
 			if kind == metering.Rerate {
 				kinds = kinds[:3]
@@ -491,6 +499,27 @@ func (s *sequence) createTask(t *rapid.T) {
 			s.equal("windows that the task does not do", s.count(`SELECT count(*) FROM windows w JOIN task_scopes ts ON ts.scope = w.scope AND ts.task = ?
 				WHERE w.begins_at >= ? AND w.begins_at < ? AND w.state IN (2, 5) AND (w.task IS NULL OR w.task <> ?)`, id, s.time(n.Range.Begin), s.time(n.Range.End), id), 0)
 		}
+	}
+}
+
+// reset makes windows of some scopes due again, from a time on.
+func (s *sequence) reset(t *rapid.T) {
+	var refs []int64
+	for _, scope := range s.only(t) {
+		refs = append(refs, s.count("SELECT COALESCE(MAX(id), 0) FROM scopes WHERE scope = ?", scope))
+	}
+	if len(refs) == 0 {
+		all, err := s.s.Scopes(s.ctx)
+		s.must(err)
+		for _, scope := range all {
+			refs = append(refs, scope.Ref)
+		}
+	}
+	if _, err := s.any(t).ResetScopes(s.ctx, refs, s.span(t, s.planned).Begin, "why not", "ada"); err != nil {
+		s.orRefused(t, err, fault.Invalid, fault.Conflict, fault.NotFound)
+	}
+	if s.chance(t).IntN(4) > 0 {
+		s.advance(t)
 	}
 }
 
@@ -928,6 +957,7 @@ func (s *sequence) end(t *rapid.T) {
 	s.overdue()
 	s.must(s.s.AdvanceTasks(s.ctx))
 	s.catchUp(t)
+	s.catchUp(t) // what was reset
 	s.advance(t)
 	s.check(t)
 	s.equal("tasks that run", s.count("SELECT count(*) FROM tasks WHERE state = 'running'"), 0)
