@@ -19,10 +19,10 @@ import (
 	"ratebook/money"
 )
 
-const (
-	maxName        = 255     // bytes of a name or unit
-	maxDescription = 1 << 16 // bytes of a description
-)
+// MaxName is the most bytes that the name of a metric or of a scope may have, a scope's id, or a unit.
+const MaxName = 255
+
+const maxDescription = 1 << 16 // bytes of a description
 
 var (
 	measuredName = regexp.MustCompile(`^[a-zA-Z_:][a-zA-Z0-9_:]*$`)
@@ -352,8 +352,8 @@ func (r *metricsReader) text(n *yaml.Node, path string) string {
 // name reads a text that appears in tables, addresses and files: of one line, and not too long.
 func (r *metricsReader) name(n *yaml.Node, path string) string {
 	s := r.text(n, path)
-	if len(s) > maxName {
-		r.problem(n.Line, path, "is longer than %d bytes", maxName)
+	if len(s) > MaxName {
+		r.problem(n.Line, path, "is longer than %d bytes", MaxName)
 	}
 	if strings.ContainsFunc(s, func(c rune) bool { return !unicode.IsPrint(c) }) {
 		r.problem(n.Line, path, "has a character in it that can't be shown: %s", strconv.QuoteToASCII(clip(s)))

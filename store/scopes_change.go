@@ -19,8 +19,8 @@ import (
 // there already is a Conflict.
 func (s *Store) AddScope(ctx context.Context, n metering.NewScope, actor string) (added *metering.ScopeState, err error) {
 	for what, text := range map[string]string{"id": n.ID, "key": n.Key, "source": n.Source, "fetcher": n.Fetcher} {
-		if len(text) > longestScopeText || strings.ContainsRune(text, 0) || !utf8.ValidString(text) {
-			return nil, fault.New(fault.Invalid, "the scope's %s is longer than %d bytes, or no text", what, longestScopeText)
+		if len(text) > metering.MaxName || strings.ContainsRune(text, 0) || !utf8.ValidString(text) {
+			return nil, fault.New(fault.Invalid, "the scope's %s is longer than %d bytes, or no text", what, metering.MaxName)
 		}
 	}
 	if n.Source == metering.PushSource {
@@ -65,10 +65,8 @@ func (s *Store) AddScope(ctx context.Context, n metering.NewScope, actor string)
 	return added, nil
 }
 
-const (
-	longestScopeText = 255    // bytes
-	mostBacklog      = 50_000 // windows of a scope: some six years of hours
-)
+// mostBacklog is the most windows a new scope may have to be done: some six years of hours.
+const mostBacklog = 50_000
 
 // checkFirst says whether a scope's first window may begin at a time: not before what is kept, and not so early that its windows
 // would keep those of all others waiting.

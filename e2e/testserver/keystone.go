@@ -88,8 +88,8 @@ enabled = false
 	return k
 }
 
-// ask sends a request and returns the answer's header and body, decoded.
-func (k *KeystoneServer) ask(method, path string, header http.Header, body any) (http.Header, map[string]map[string]any) {
+// ask sends a request, decodes the answer's body into answer unless that is nil, and returns its header.
+func (k *KeystoneServer) ask(method, path string, header http.Header, body, answer any) http.Header {
 	k.t.Helper()
 	var text []byte
 	if body != nil {
@@ -119,44 +119,34 @@ func (k *KeystoneServer) ask(method, path string, header http.Header, body any) 
 	if err != nil || res.StatusCode/100 != 2 {
 		k.t.Fatalf("%s %s: %s %v\n%s", method, path, res.Status, err, said)
 	}
-	var answer map[string]map[string]any
-	if len(said) > 0 {
-		if err := json.Unmarshal(said, &answer); err != nil {
+	if answer != nil {
+		if err := json.Unmarshal(said, answer); err != nil {
 			k.t.Fatal(err)
 		}
 	}
-	return res.Header, answer
+	return res.Header
 }
 
 // AddProject makes a project and returns its id.
 func (k *KeystoneServer) AddProject(name string) (id string) {
 	k.t.Helper()
-	_, answer := k.ask(http.MethodPost, "/projects", nil, map[string]any{"project": map[string]any{"name": name, "domain_id": "default"}})
-	return answer["project"]["id"].(string)
+	var made struct{ Project struct{ ID string } }
+	k.ask(http.MethodPost, "/projects", nil, map[string]any{"project": map[string]any{"name": name, "domain_id": "default"}}, &made)
+	return made.Project.ID
 }
 
 // AddUser makes a user with a password who has a role, such as member or admin, in a project given by its id.
 func (k *KeystoneServer) AddUser(name, password, role, project string) (id string) {
 	k.t.Helper()
-	_, answer := k.ask(http.MethodPost, "/users", nil, map[string]any{"user": map[string]any{"name": name, "password": password, "domain_id": "default"}})
-	id = answer["user"]["id"].(string)
-	res, err := http.NewRequestWithContext(k.t.Context(), http.MethodGet, k.URL+"/v3/roles?name="+role, http.NoBody)
-	if err != nil {
-		k.t.Fatal(err)
-	}
-	res.Close = true
-	res.Header.Set("X-Auth-Token", k.admin)
-	got, err := http.DefaultClient.Do(res)
-	if err != nil {
-		k.t.Fatal(err)
-	}
-	defer got.Body.Close()
+	var made struct{ User struct{ ID string } }
+	k.ask(http.MethodPost, "/users", nil, map[string]any{"user": map[string]any{"name": name, "password": password, "domain_id": "default"}}, &made)
 	var roles struct{ Roles []struct{ ID string } }
-	if err := json.NewDecoder(got.Body).Decode(&roles); err != nil || len(roles.Roles) != 1 {
-		k.t.Fatalf("role %s: %v %v", role, roles, err)
+	k.ask(http.MethodGet, "/roles?name="+role, nil, nil, &roles)
+	if len(roles.Roles) != 1 {
+		k.t.Fatalf("role %s: %v", role, roles)
 	}
-	k.ask(http.MethodPut, "/projects/"+project+"/users/"+id+"/roles/"+roles.Roles[0].ID, nil, nil)
-	return id
+	k.ask(http.MethodPut, "/projects/"+project+"/users/"+made.User.ID+"/roles/"+roles.Roles[0].ID, nil, nil, nil)
+	return made.User.ID
 }
 
 // Token returns a token of a user for a project, given by its name; for none, if that is empty.
@@ -172,12 +162,12 @@ func (k *KeystoneServer) Token(login, password, project string) string {
 	} else {
 		auth["scope"] = "unscoped"
 	}
-	header, _ := k.ask(http.MethodPost, "/auth/tokens", nil, map[string]any{"auth": auth})
+	header := k.ask(http.MethodPost, "/auth/tokens", nil, map[string]any{"auth": auth}, nil)
 	return header.Get("X-Subject-Token")
 }
 
 // Revoke makes a token worthless.
 func (k *KeystoneServer) Revoke(token string) {
 	k.t.Helper()
-	k.ask(http.MethodDelete, "/auth/tokens", http.Header{"X-Subject-Token": {token}}, nil)
+	k.ask(http.MethodDelete, "/auth/tokens", http.Header{"X-Subject-Token": {token}}, nil, nil)
 }

@@ -81,7 +81,6 @@ func pushed(c echo.Context) error {
 
 // What a pushed point may have, so that it can be stored and shown.
 const (
-	longestName   = 255  // bytes of a metric, a unit, or a scope's id
 	mostDigits    = 28   // before the decimal point of an amount: as CloudKitty computes with
 	longestNumber = 1000 // characters
 
@@ -241,8 +240,8 @@ func (r *frameReader) storable(text string) error {
 }
 
 func (r *frameReader) short(text string) error {
-	if len(text) > longestName {
-		return r.wrong(fmt.Sprintf("length of value must be at most %d", longestName))
+	if len(text) > metering.MaxName {
+		return r.wrong(fmt.Sprintf("length of value must be at most %d", metering.MaxName))
 	}
 	return r.storable(text)
 }
