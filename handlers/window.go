@@ -21,9 +21,6 @@ import (
 	"ratebook/web"
 )
 
-// lacksSamples is in the error of a window whose source had no sample of some metric, of any scope, as the processor words it.
-const lacksSamples = " has no samples of "
-
 // Window is the page of one window: what was collected and how, and what can be done about it.
 func (h *Coverage) Window(c echo.Context) error {
 	ctx := c.Request().Context()
@@ -182,6 +179,6 @@ func (h *Coverage) windowActions(v *pages.Window, w *metering.WindowDetail) *pag
 		WindowFields: windowFields(strconv.FormatInt(w.Window.Scope, 10), r, windowPath(w.Window.Scope, w.Begin)),
 		Retry:        w.State == metering.Failed || v.Known && w.Task != nil && w.Error != "", Waive: open, Unwaive: w.State == metering.Waived,
 		Leave:  v.Known && w.Task != nil && w.Error != "",
-		Accept: w.State == metering.Failed && !w.Accepted && strings.Contains(w.Error, lacksSamples),
+		Accept: w.State == metering.Failed && !w.Accepted && strings.Contains(w.Error, metering.LacksSamples),
 	}
 }

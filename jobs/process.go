@@ -441,7 +441,7 @@ func alike(a, b *metering.Lease) int {
 		}
 		return 0
 	}
-	return cmp.Or(strings.Compare(a.Scope.Source.Name, b.Scope.Source.Name), a.Run.Begin.Compare(b.Run.Begin), a.Run.Count-b.Run.Count,
+	return cmp.Or(strings.Compare(a.Scope.Source.Name, b.Scope.Source.Name), strings.Compare(a.Scope.Source.ScopeKey, b.Scope.Source.ScopeKey), a.Run.Begin.Compare(b.Run.Begin), a.Run.Count-b.Run.Count,
 		cmp.Compare(a.Run.Length, b.Run.Length), cmp.Compare(task(a), task(b)), cmp.Compare(a.Config, b.Config), cmp.Compare(a.Rules, b.Rules),
 		accepted(a)-accepted(b))
 }
@@ -804,9 +804,9 @@ func spread(f metering.Finding, b batch) (all []metering.Finding) {
 }
 
 // absent fails the windows in which the source has no sample at all of a metric that it had before: what is not there may
-// be lost or late, and is no usage of zero.
+// be lost or late, and is no usage of zero. Where an operator has accepted that, it is, but for a metric that is charged there.
 func (p *Processor) absent(ctx context.Context, b *batch, absences []metering.Absence, rated *attempt) error {
-	if len(absences) == 0 || b.accepted {
+	if len(absences) == 0 {
 		return nil
 	}
 	first, err := p.Catalog.FirstSamples(ctx)
@@ -827,9 +827,8 @@ func (p *Processor) absent(ctx context.Context, b *batch, absences []metering.Ab
 	missing := map[int][]string{} // metrics by window
 	for _, a := range absences {
 		since, had := first[a.Metric.Ref], charged[a.Metric.Measured]
-		before := !since.IsZero() && since.Before(b.run.Window(a.Window).Begin) || slices.Contains(gone[a.Metric][:a.Window], false) ||
-			had != nil && had[a.Window]
-		if before && !a.Metric.MayBeAbsent {
+		before := !b.accepted && (!since.IsZero() && since.Before(b.run.Window(a.Window).Begin) || slices.Contains(gone[a.Metric][:a.Window], false))
+		if (before || had != nil && had[a.Window]) && !a.Metric.MayBeAbsent {
 			missing[a.Window] = append(missing[a.Window], a.Metric.Measured)
 		}
 	}
@@ -837,8 +836,8 @@ func (p *Processor) absent(ctx context.Context, b *batch, absences []metering.Ab
 		slices.Sort(names)
 		w := b.run.Window(i)
 		for _, scope := range b.scopes {
-			rated.Failed = append(rated.Failed, metering.Outcome{Scope: scope, Window: i, Error: fmt.Sprintf("source %s has no samples of %s between %s and %s",
-				b.source, strings.Join(slices.Compact(names), ", "), w.Begin.Format(time.RFC3339), w.End.Format(time.RFC3339))})
+			rated.Failed = append(rated.Failed, metering.Outcome{Scope: scope, Window: i, Error: fmt.Sprintf("source %s%s%s between %s and %s",
+				b.source, metering.LacksSamples, strings.Join(slices.Compact(names), ", "), w.Begin.Format(time.RFC3339), w.End.Format(time.RFC3339))})
 		}
 	}
 	slices.SortFunc(rated.Failed, func(x, y metering.Outcome) int {

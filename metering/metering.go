@@ -253,6 +253,9 @@ type LeaseRequest struct {
 	Collects    bool          // of these only those of which a source is asked
 }
 
+// LacksSamples is in the error of a window whose source had no sample of some metric, of any scope: an operator may accept that.
+const LacksSamples = " has no samples of "
+
 // Outcome is what became of one window of one scope.
 type Outcome struct {
 	Scope  *Scope

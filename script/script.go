@@ -247,10 +247,13 @@ func (i *Interpreter) one(ctx context.Context, s Source, f *Frame) (*Frame, erro
 	}
 	thread := &starlark.Thread{Name: s.Name, Print: func(*starlark.Thread, string) {}}
 	stopped := ""
+	var loop whereabouts
 	thread.SetMaxExecutionSteps(MaxSteps)
-	thread.OnMaxSteps = func(thread *starlark.Thread) {
-		stopped = fmt.Sprintf("it was stopped after %d million steps", MaxSteps/1_000_000)
-		thread.Cancel(stopped)
+	thread.OnMaxSteps = func(thread *starlark.Thread) { // at each step from then on
+		if loop.look(thread); loop.looks == looks {
+			stopped = fmt.Sprintf("it was stopped after %d million steps", MaxSteps/1_000_000)
+			thread.Cancel(stopped)
+		}
 	}
 	defer context.AfterFunc(ctx, func() { thread.Cancel("") })()
 
@@ -263,6 +266,7 @@ func (i *Interpreter) one(ctx context.Context, s Source, f *Frame) (*Frame, erro
 		}
 		if stopped != "" {
 			failed.Message, failed.Stopped = stopped, true
+			failed.Line = max(failed.Line, loop.line)
 		}
 		return nil, named(failed)
 	}
@@ -271,6 +275,25 @@ func (i *Interpreter) one(ctx context.Context, s Source, f *Frame) (*Frame, erro
 		return nil, named(err)
 	}
 	return next, nil
+}
+
+// whereabouts finds out in which loop a script is. Some steps have no line of their own, and are said to be where something was
+// done before the loop; so it is the last line of several steps, and not in a function that the loop calls.
+type whereabouts struct{ looks, depth, line int }
+
+// looks is at how many steps to look.
+const looks = 1000
+
+func (w *whereabouts) look(thread *starlark.Thread) {
+	stack := thread.CallStack()
+	at := line(stack)
+	switch depth := len(stack); {
+	case w.looks == 0 || depth < w.depth:
+		w.depth, w.line = depth, at
+	case depth == w.depth:
+		w.line = max(w.line, at)
+	}
+	w.looks++
 }
 
 func (i *Interpreter) program(text string) (*Program, error) {

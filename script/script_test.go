@@ -227,6 +227,8 @@ func TestFailures(t *testing.T) {
 		{"a huge decimal", "x = 1.5\nwhile True:\n  x *= x", "script s, line 3: the number gets longer than 10000 digits"},
 		{"a tiny decimal", "x = 0.1\nwhile True:\n  x *= x", "script s, line 3: the number gets longer than 10000 digits"},
 		{"an endless loop", "while True:\n  pass", "script s, line 1: it was stopped after 20 million steps"},
+		{"one far down", "u = data\n\n\nx = 1\ny = 2\nwhile True:\n  x = x + 1", "script s, line 7: it was stopped after 20 million steps"},
+		{"one that calls", "def f(n):\n  return n + 1\nx = 1\ny = 2\nwhile True:\n  x = f(x)\n", "script s, line 6: it was stopped after 20 million steps"},
 		{"no frame", "data = 1", "script s: data is of type int; it must be a dict with period, usage"},
 		{"None", "data = None", "script s: data is None; it must be a dict with period, usage"},
 		{"another key", "data['x'] = 1", `script s: data has the key "x"; it may only have period, usage`},

@@ -240,7 +240,7 @@ func largeLedger(t *testing.T, url string) {
 				if l.Run == b.Run {
 					b.Scopes = append(b.Scopes, l.Scope)
 				}
-				b.Failed = append(b.Failed, metering.Outcome{Scope: b.Scopes[0], Error: "x", Retry: end})
+				b.Failed = append(b.Failed, metering.Outcome{Scope: b.Scopes[0], Error: "source s" + metering.LacksSamples + "m", Retry: end})
 			}
 			must(s.Commit(ctx, b))
 		}

@@ -153,7 +153,7 @@ func (w *pushing) check() error {
 		for j := range f.Points {
 			p := &f.Points[j]
 			if err := checkPushed(p); err != nil {
-				return fault.Wrap(fault.Invalid, err, "point %d of %s, which begins at %s, can't be stored", j, at(), begin.Format(time.RFC3339))
+				return fault.New(fault.Invalid, "point %d of %s, which begins at %s, can't be stored: %v", j, at(), begin.Format(time.RFC3339), err)
 			}
 			w.points++
 			w.amount.Accumulate(&p.Price)

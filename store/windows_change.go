@@ -62,17 +62,18 @@ func (s *Store) UnwaiveWindows(ctx context.Context, sel metering.WindowSelection
 	}})
 }
 
-// AcceptAbsence says of failed windows that metrics without any sample in the source are no failure there, and lets them be
-// collected at once. It returns how many these are.
+// AcceptAbsence says of windows that have failed since the source had no sample of some metrics that this is no failure there, and
+// lets them be collected at once. It returns how many these are. Those that have failed for another reason are left as they are.
 func (s *Store) AcceptAbsence(ctx context.Context, sel metering.WindowSelection, reason, actor string) (int64, error) {
 	reason, err := checkReason(reason)
 	if err != nil {
 		return 0, err
 	}
-	return s.change(ctx, sel, actor, change{action: "accept absence", reason: reason, past: "has failed", parts: []changePart{
+	return s.change(ctx, sel, actor, change{action: "accept absence", reason: reason, past: "has failed for want of samples", parts: []changePart{
 		{
-			where: "state IN (0, 3) AND state = 3", set: "state = 0, attempts = 0, error = NULL, absence_accepted = ?, recheck_at = NULL, next_attempt = ?",
-			args: []any{true, at(time.Now())},
+			where: "state IN (0, 3) AND state = 3 AND error LIKE '%" + metering.LacksSamples + "%'",
+			set:   "state = 0, attempts = 0, error = NULL, absence_accepted = ?, recheck_at = NULL, next_attempt = ?",
+			args:  []any{true, at(time.Now())},
 		},
 	}})
 }

@@ -524,6 +524,9 @@ var againTests = []test{
 		e.equal("processed to", state[0].ProcessedTo, begin.Add(3*hour))
 		e.equal("others", e.count("SELECT count(*) FROM windows WHERE state = 4"), 2)
 
+		_, err = e.s.AcceptAbsence(e.ctx, sel(0, 10), "switched off", "ada")
+		e.refused(err, fault.NotFound, "for want of samples") // it failed for another reason
+		e.exec("UPDATE windows SET error = ? WHERE state = 3", "source default"+metering.LacksSamples+"vm between A and B")
 		e.equal("accepted", n(e.s.AcceptAbsence(e.ctx, sel(0, 10), "switched off", "ada")), 1)
 		w = e.windowsOf(a)[3]
 		e.equal("accepted", fmt.Sprint(w.State, w.Accepted, w.Attempts, w.Error), fmt.Sprint(metering.Due, true, 0, ""))

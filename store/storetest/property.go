@@ -272,7 +272,7 @@ func (s *sequence) commitLease(st *store.Store, l metering.Lease, chance *rand.R
 	for i := range b.Run.Count {
 		if failing && chance.IntN(4) == 0 {
 			failed[i] = true
-			b.Failed = append(b.Failed, metering.Outcome{Scope: l.Scope, Window: i, Error: "x", Retry: sequenceBegin})
+			b.Failed = append(b.Failed, metering.Outcome{Scope: l.Scope, Window: i, Error: []string{"x", "y" + metering.LacksSamples + "z"}[i%2], Retry: sequenceBegin})
 		}
 	}
 	want := map[windowAt][]charge{}

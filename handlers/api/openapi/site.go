@@ -9,6 +9,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"ratebook/access"
 	"ratebook/views/layout"
 	"ratebook/views/pages"
 	"ratebook/web"
@@ -32,9 +33,11 @@ func (h *Site) Show(c echo.Context) error {
 	if web.NotModified(c, tag(d.JSON, web.Origin(c))) {
 		return nil
 	}
+	v := view(d, web.Origin(c))
+	v.MakesTokens = web.User(c).May(access.Admin)
 	return web.Page(c, http.StatusOK, layout.Page{
 		Title: "API", Area: layout.Settings, Crumbs: []layout.Crumb{{Label: "Settings", Path: "/settings"}},
-	}, pages.APIPage(view(d, web.Origin(c))))
+	}, pages.APIPage(v))
 }
 
 // placeholder is the server's address in the source.

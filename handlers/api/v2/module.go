@@ -30,10 +30,13 @@ type moduleInfo struct {
 	Priority    int    `json:"priority"`
 }
 
+// noop is the module that does nothing, and can't be disabled.
+const noop = "noop"
+
 // described are the modules, in CloudKitty's words.
 var described = []moduleInfo{
 	{ID: "hashmap", Description: "HashMap rating module.", HotConfig: true, Priority: 1},
-	{ID: "noop", Description: "Dummy test module.", Priority: 1},
+	{ID: noop, Description: "Dummy test module.", Priority: 1},
 	{ID: "pyscripts", Description: "PyScripts rating module.", HotConfig: true, Priority: 1},
 }
 
@@ -49,6 +52,7 @@ func (h *handler) infos(ctx context.Context) ([]moduleInfo, error) {
 				all[i].Enabled, all[i].Priority = m.Enabled, m.Priority
 			}
 		}
+		all[i].Enabled = all[i].Enabled || all[i].ID == noop
 	}
 	return all, nil
 }
@@ -101,6 +105,9 @@ func (h *handler) changeModule(c echo.Context) error {
 	id := inPathOf(c, "module_id")
 	if !known(id) {
 		return noModule(id)
+	}
+	if id == noop {
+		enabled = nil
 	}
 	if enabled != nil || priority != nil {
 		what := "set rating module " + id

@@ -283,11 +283,12 @@ func (r *frameReader) decimal(places int32) (d money.Decimal, err error) {
 }
 
 func (r *frameReader) frame() (f metering.PushedFrame, err error) {
-	var period, begin, end, usage bool
+	var period, usage bool
 	err = r.object("expected a dictionary", func(name string) error {
 		switch name {
 		case "period":
 			period = true
+			var begin, end bool
 			err := r.object("expected a dictionary", func(name string) (err error) {
 				switch name {
 				case "begin":
@@ -315,10 +316,15 @@ func (r *frameReader) frame() (f metering.PushedFrame, err error) {
 		case "usage":
 			usage = true
 			f.Points = nil
+			metrics := map[string]bool{}
 			return r.object("expected a dictionary", func(metric string) error {
-				if metric == "" {
+				switch {
+				case metric == "":
 					return r.wrong("a metric must have a name")
+				case metrics[metric]: // points are not to be lost, nor to be doubled
+					return r.wrong("a metric can't be there twice")
 				}
+				metrics[metric] = true
 				if err := r.short(metric); err != nil {
 					return err
 				}
@@ -350,7 +356,7 @@ func (r *frameReader) frame() (f metering.PushedFrame, err error) {
 }
 
 func (r *frameReader) point(p *metering.PushedPoint) error {
-	p.Scope, r.given = metering.UndefinedScope, 0
+	r.given = 0
 	var vol, groupby, metadata bool
 	err := r.object("expected a dictionary", func(name string) (err error) {
 		switch name {
@@ -366,7 +372,7 @@ func (r *frameReader) point(p *metering.PushedPoint) error {
 				return err
 			})
 		case "groupby":
-			groupby = true
+			groupby, p.Scope = true, metering.UndefinedScope
 			p.Groupby, err = r.labels(p, true)
 			return err
 		case "metadata":
@@ -386,9 +392,13 @@ func (r *frameReader) point(p *metering.PushedPoint) error {
 	case !metadata:
 		return r.missing("metadata")
 	}
-	if len(p.Literals) > 1 {
+	if len(p.Literals) > 0 {
 		slices.Sort(p.Literals)
-		p.Literals = slices.Compact(p.Literals)
+		p.Literals = slices.DeleteFunc(slices.Compact(p.Literals), func(name string) bool { // what is in both can be kept as text only
+			_, grouped := p.Groupby.Get(name)
+			_, more := p.Metadata.Get(name)
+			return grouped && more
+		})
 	}
 	return nil
 }

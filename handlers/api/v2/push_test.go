@@ -110,6 +110,7 @@ func TestBadPoint(t *testing.T) {
 		{point(`"flavor":"m1"`, members(mostAttributes-1)), "a point can have 1000 attributes (path: '['dataframes', 0, 'usage', 'cpu', 1, 'metadata', 'k998']')"},
 		{framesOf(`5`), "expected a dictionary (path: '['dataframes', 0, 'usage', 'cpu', 0]')"},
 		{frame(`"cpu":[`, `"ram":{},"cpu":[`), "expected a list (path: '['dataframes', 0, 'usage', 'ram']')"},
+		{frame(`"cpu":[`, `"cpu":[],"cpu":[`), "a metric can't be there twice (path: '['dataframes', 0, 'usage', 'cpu']')"},
 		{frame(`"cpu":[`, `"":[],"cpu":[`), "a metric must have a name (path: '['dataframes', 0, 'usage', '']')"},
 		{frame(`"20190723T122810Z"`, `"soon"`), "expected dt_from_iso (path: '['dataframes', 0, 'period', 'begin']')"},
 		{frame(`"20190723T122810Z"`, `1563884890`), "expected dt_from_iso (path: '['dataframes', 0, 'period', 'begin']')"},
@@ -140,6 +141,21 @@ func members(n int) string {
 		all[i] = fmt.Sprintf(`"k%d":%d`, i, i)
 	}
 	return strings.Join(all, ",")
+}
+
+// TestRepeatedNames: of a name that is there twice the last one counts, and what is in groupby and in metadata is a text.
+func TestRepeatedNames(t *testing.T) {
+	t.Parallel()
+	frames, err := readFrames([]byte(framesOf(`{"vol":{"unit":"GiB","qty":1},"groupby":{"project_id":"lost"},
+		"groupby":{"size":4,"a":1,"a":2,"b":3,"b":"text"},"metadata":{"size":"4","more":true}}`)), "project_id")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := frames[0].Points[0]
+	got := fmt.Sprint(p.Scope, p.Groupby, p.Metadata, p.Literals)
+	if want := "__UNDEF__[{a 2} {b text} {size 4}] [{more true} {size 4}] [a more]"; got != want {
+		t.Errorf("got %s\nwant %s", got, want)
+	}
 }
 
 // TestManyAttributes: a point may have many attributes, in any order.

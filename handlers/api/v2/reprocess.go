@@ -81,6 +81,8 @@ func (h *handler) checkReprocess(ids []string, reason string, r period.Range) er
 	length := h.Settings.Period
 	from, to := period.Floor(r.Begin, length), period.Floor(r.End, length)
 	switch {
+	case len(ids) == 0:
+		return exact(fault.Invalid, "Name at least one scope, or 'ALL' for all of them.")
 	case slices.Contains(ids, everyScope) && len(ids) != 1:
 		return exact(fault.Invalid, "Cannot use 'ALL' with scope ID [%s]. Either schedule a reprocessing for all active scopes using 'ALL' option, or inform only the scopes you desire to schedule a reprocessing.", pythonList(ids...))
 	case strings.TrimSpace(reason) == "":

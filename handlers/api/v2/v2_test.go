@@ -162,7 +162,7 @@ func newFakes() *fakes {
 			state(4, "p1", false, metering.Source{Name: "push", Kind: "push", ScopeKey: "project_id"}),
 			state(5, "twice", true, source), state(6, "twice", true, metering.Source{Name: "other", Kind: "gnocchi", ScopeKey: "project_id"}),
 		},
-		rules: rating.Rules{Modules: []rating.Module{{Name: "hashmap", Enabled: true, Priority: 3}, {Name: "noop", Enabled: true, Priority: 1}, {Name: "pyscripts", Priority: 1}}},
+		rules: rating.Rules{Modules: []rating.Module{{Name: "hashmap", Enabled: true, Priority: 3}, {Name: "noop", Priority: 1}, {Name: "pyscripts", Priority: 1}}},
 	}
 }
 
