@@ -17,7 +17,7 @@ import (
 
 // filled returns a path of an endpoint with something for each argument.
 func filled(path, id string) string {
-	return "/v1" + regexp.MustCompile(`\{[a-z_]+\}`).ReplaceAllString(path, id)
+	return "/v1" + regexp.MustCompile(`\{[a-z_]+\}`).ReplaceAllLiteralString(path, id)
 }
 
 const someID = "00000000-0000-4000-8000-000000000001"
