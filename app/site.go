@@ -69,7 +69,7 @@ func (e *engine) run(r *run, w *work, c web.Config, listening func(site, link st
 	described := openapi.NewSite()
 	c.Areas = append(c.Areas, setUp, overview, described)
 	c.Description = described.JSON
-	c.Areas = append(c.Areas, e.areas(r)...)
+	c.Areas = append(c.Areas, e.areas(r, overview)...)
 	worker := handlers.Worker{
 		Collects: len(e.sources) > 0, Jobs: w.scheduler, Throughput: func() metering.Throughput { return w.throughput.Last(time.Now()) },
 	}
@@ -120,7 +120,7 @@ func siteURL(c web.Config, addr net.Addr) string {
 }
 
 // areas returns the parts of the site that need no more than the store.
-func (e *engine) areas(r *run) []web.Area {
+func (e *engine) areas(r *run, overview *handlers.Overview) []web.Area {
 	s, settings, wait := e.store, e.settings, e.plan.WaitPeriods
 	return []web.Area{
 		handlers.NewSession(s, time.Now, r.log),
@@ -130,7 +130,7 @@ func (e *engine) areas(r *run) []web.Area {
 		handlers.NewScopes(s, settings, wait, time.Now, r.log),
 		handlers.NewMetrics(s, settings, wait, time.Now, r.log),
 		handlers.NewPricing(s, s, settings, time.Now),
-		handlers.NewCoverage(s, s, queries{s}, settings, wait, time.Now, r.log),
+		handlers.NewCoverage(s, s, overview.Forget, queries{s}, settings, wait, time.Now, r.log),
 		handlers.NewTasks(s, s, s, settings, wait, time.Now, r.log),
 		handlers.NewFindings(s, settings, time.Now),
 		handlers.NewScripts(s, settings, time.Now),

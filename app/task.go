@@ -230,9 +230,14 @@ func printTask(ctx context.Context, out io.Writer, s *store.Store, t *metering.T
 	if t.Failing > 0 {
 		fmt.Fprintf(out, "failing: %s, which will be tried again; the first: %s\n", count(t.Failing, "window"), t.Failure)
 	}
-	preview := t.State == metering.Previewing || t.State == metering.Previewed
+	preview := !t.Started
 	change, would := t.Change, "changed"
-	if preview {
+	switch {
+	case t.State == metering.Previewing && t.Preview == (metering.Change{}):
+		return nil // it has computed nothing yet
+	case t.State == metering.Cancelled && preview:
+		change, would = t.Preview, "was foreseen to change"
+	case preview:
 		change, would = t.Preview, "would change"
 	}
 	fmt.Fprintf(out, "%s: %s to %s, a difference of %s %s\n", would, change.Before, change.After, change.After.Sub(change.Before), settings.Currency)

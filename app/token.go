@@ -3,11 +3,13 @@ package app
 import (
 	"context"
 	"fmt"
+	"slices"
 	"text/tabwriter"
 	"time"
 
 	"ratebook/access"
 	"ratebook/fault"
+	"ratebook/metering"
 	"ratebook/period"
 	"ratebook/rating"
 	"ratebook/store"
@@ -45,6 +47,10 @@ func (c *tokenAdd) Run(r *run) error {
 		if err := t.Check(now); err != nil {
 			return err
 		}
+		scopes, err := s.Scopes(ctx)
+		if err != nil {
+			return err
+		}
 		secret, digest := access.NewSecret()
 		id, err := s.AddToken(ctx, t, digest, actor())
 		if err != nil {
@@ -52,6 +58,11 @@ func (c *tokenAdd) Run(r *run) error {
 		}
 		fmt.Fprintln(r.Out, secret)
 		fmt.Fprintf(r.Err, "This is the secret of token %d. It is shown this once; a program sends it as X-Auth-Token.\n", id)
+		for _, scope := range slices.Compact(slices.Sorted(slices.Values(t.Scopes))) {
+			if !slices.ContainsFunc(scopes, func(s *metering.Scope) bool { return s.ID == scope }) {
+				fmt.Fprintf(r.Err, "The scope %q is not known yet. The token reads it once it is. If the id is mistyped, revoke the token and make another one.\n", scope)
+			}
+		}
 		return nil
 	})
 }

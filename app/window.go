@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -13,7 +14,7 @@ import (
 )
 
 type windowCommand struct {
-	List    windowList    `cmd:"" help:"List windows, by default those that failed."`
+	List    windowList    `cmd:"" help:"List windows, by default all that are due or failed."`
 	Retry   windowRetry   `cmd:"" help:"Try failed windows again without waiting for their next turn."`
 	Waive   windowWaive   `cmd:"" help:"Decide that due and failed windows won't be collected, and that windows that can't be done again stay as they are."`
 	Unwaive windowUnwaive `cmd:"" help:"Take waivers back: the windows are due again."`
@@ -82,8 +83,12 @@ func flagRange(begin, end string, zone *time.Location) (r period.Range, err erro
 }
 
 type windowList struct {
-	windowFlags
-	State []string `default:"due,failed" enum:"due,done,failed,waived,empty" help:"States to list: due, done, failed, waived or empty. Repeatable, or separated by commas."`
+	databaseFlags
+	Begin     string   `placeholder:"TIME" help:"From the window that begins then: RFC 3339, or YYYY-MM-DD in the billing zone. By default from the first."`
+	End       string   `placeholder:"TIME" help:"To, not including, the window that begins then. By default to the last."`
+	Scope     []string `placeholder:"ID" help:"Of this scope. Repeatable. By default of all."`
+	AllScopes bool     `help:"Of all scopes, as by default."`
+	State     []string `default:"due,failed" enum:"due,done,failed,waived,empty" help:"States to list: due, done, failed, waived or empty. Repeatable, or separated by commas."`
 }
 
 // stateNames are the states as the command line has them.
@@ -92,21 +97,30 @@ var stateNames = map[metering.State]string{
 }
 
 func (c *windowList) Run(r *run) error {
-	return c.selected(r, func(ctx context.Context, s *store.Store, zone *time.Location, sel metering.WindowSelection) error {
-		scopes, err := s.Scopes(ctx)
+	selection := windowFlags{
+		databaseFlags: c.databaseFlags, Begin: cmp.Or(c.Begin, "1970-01-01T00:00:00Z"), End: cmp.Or(c.End, "9999-12-31T00:00:00Z"),
+		Scope: c.Scope, AllScopes: c.AllScopes || len(c.Scope) == 0,
+	}
+	closed := slices.ContainsFunc(c.State, func(s string) bool { return s != stateNames[metering.Due] && s != stateNames[metering.Failed] })
+	return selection.selected(r, func(ctx context.Context, s *store.Store, zone *time.Location, sel metering.WindowSelection) error {
+		states, err := s.ScopeStates(ctx)
 		if err != nil {
 			return err
 		}
-		for _, scope := range scopes {
+		for i := range states {
+			scope, span := states[i].Scope, sel.Range
 			if len(sel.Scopes) > 0 && !slices.Contains(sel.Scopes, scope.Ref) {
 				continue
 			}
-			windows, err := s.Windows(ctx, scope.Ref, sel.Range)
+			if first := states[i].ProcessedTo; !closed && span.Begin.Before(first) { // nothing is open before
+				span.Begin = first
+			}
+			windows, err := s.Windows(ctx, scope.Ref, span)
 			if err != nil {
 				return err
 			}
-			for i := range windows {
-				w := &windows[i]
+			for j := range windows {
+				w := &windows[j]
 				if !slices.Contains(c.State, stateNames[w.State]) {
 					continue
 				}

@@ -33,6 +33,9 @@ func (v *visitor) signIn(login, password string) {
 	}
 }
 
+// longName is as long as a name may be, in one word.
+var longName = strings.Repeat("nightrate", 8)[:64]
+
 // pagesOfDemo are all pages that one can look at without changing anything.
 var pagesOfDemo = map[string]string{
 	"overview":         "/",
@@ -57,6 +60,8 @@ var pagesOfDemo = map[string]string{
 	"scripts":          "/pricing/scripts",
 	"script-new":       "/pricing/scripts/new",
 	"script":           "",
+	"script-edit":      "",
+	"script-end":       "",
 	"processing":       "/processing",
 	"coverage":         "/processing/coverage",
 	"coverage-year":    "/processing/coverage?zoom=year",
@@ -76,7 +81,6 @@ var pagesOfDemo = map[string]string{
 	"settings":         "/settings",
 	"settings-changes": "/settings/changes",
 	"tokens":           "/settings/tokens",
-	"token-revoke":     "/settings/tokens/1/revoke",
 	"password":         "/settings/password",
 	"search":           "/search?q=g",
 	"not-found":        "/nothing/here",
@@ -102,10 +106,11 @@ func (s *site) withTasks(t *testing.T, login, password string) (paths map[string
 		v.says("#task .badge", task.state)
 	}
 	v.open("/pricing/scripts/new")
-	v.fill("#name", "night rate")
+	v.fill("#name", longName)
 	v.fill("#data", "for points in data['usage'].values():\n    for point in points:\n        point['rating']['price'] *= decimal('0.5')\n")
 	v.click("main form button.primary")
-	paths["script"] = v.attribute(`main a[href^="/pricing/scripts/"]:not([href$="/new"])`, "href")
+	paths["script"] = v.where()
+	paths["script-edit"], paths["script-end"] = paths["script"]+"/edit", paths["script"]+"/end"
 	return paths
 }
 
@@ -149,18 +154,31 @@ func TestPages(t *testing.T) {
 						"metric": metric, "price": rule, "price-change": rule + "/change", "price-delete": rule + "/delete",
 						"window": v.attribute(".map td a", "href"),
 					}
-					for page, path := range pagesOfDemo {
-						if path == "" {
-							path = cmp.Or(own[page], paths[page])
-						}
-						v.open(path)
+					check := func(page string) {
+						t.Helper()
 						v.keep(page)
 						if dark == (width < 1280) { // each of both once is enough
 							v.accessible()
 						}
 						if wide := do(v, "measure", chromedp.Evaluate[int]("document.documentElement.scrollWidth - innerWidth")); wide > 0 {
-							t.Errorf("%s is %d px wider than a window of %d px", path, wide, width)
+							t.Errorf("%s, at %s, is %d px wider than a window of %d px", page, v.where(), wide, width)
 						}
+					}
+					v.open("/settings/tokens")
+					v.fill("#name", longName)
+					v.click("main form button.primary")
+					check("token-made")
+					token := strings.Fields(v.text("#made-heading"))[2] // The token 4 ...
+					v.open("/settings/tokens/" + token + "/revoke")
+					check("token-revoke")
+					v.click("main form button.danger")
+					check("token-revoked")
+					for page, path := range pagesOfDemo {
+						if path == "" {
+							path = cmp.Or(own[page], paths[page])
+						}
+						v.open(path)
+						check(page)
 					}
 				})
 			}

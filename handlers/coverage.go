@@ -39,16 +39,18 @@ type WindowQueries interface {
 type Coverage struct {
 	store   CoverageStore
 	changes WindowChanges
+	changed func() // told after each change
 	queries WindowQueries
 	cal     calendar
 	log     *slog.Logger
 }
 
-// NewCoverage returns the area. waitPeriods is how many periods after a window's begin it is due.
-func NewCoverage(store CoverageStore, changes WindowChanges, queries WindowQueries, settings *metering.Settings, waitPeriods int,
+// NewCoverage returns the area. changed is called after each change of windows; waitPeriods is how many periods after a window's
+// begin it is due.
+func NewCoverage(store CoverageStore, changes WindowChanges, changed func(), queries WindowQueries, settings *metering.Settings, waitPeriods int,
 	now func() time.Time, log *slog.Logger,
 ) *Coverage {
-	return &Coverage{store: store, changes: changes, queries: queries, cal: calendar{settings, waitPeriods, now}, log: log}
+	return &Coverage{store: store, changes: changes, changed: changed, queries: queries, cal: calendar{settings, waitPeriods, now}, log: log}
 }
 
 // Routes says what the area answers.

@@ -56,7 +56,7 @@ func (h *Coverage) Retry(c echo.Context) error {
 		return err
 	}
 	n, err := h.changes.RetryWindows(c.Request().Context(), sel, web.Actor(c))
-	return done(c, f.Back, n, err, "is tried again now.", "are tried again now.", "No window had failed any more; nothing was changed.")
+	return h.done(c, f.Back, n, err, "is tried again now.", "are tried again now.", "No window had failed any more; nothing was changed.")
 }
 
 // Unwaive makes waived windows due.
@@ -66,12 +66,12 @@ func (h *Coverage) Unwaive(c echo.Context) error {
 		return err
 	}
 	n, err := h.changes.UnwaiveWindows(c.Request().Context(), sel, web.Actor(c))
-	return done(c, f.Back, n, err, "is due again.", "are due again.", "No window was waived any more; nothing was changed.")
+	return h.done(c, f.Back, n, err, "is due again.", "are due again.", "No window was waived any more; nothing was changed.")
 }
 
 // AskWaive asks why windows are waived, and lists which. It takes the address of the map, or a form's fields.
 func (h *Coverage) AskWaive(c echo.Context) error {
-	asked := readCoverageAsked(c, h.cal.Zone)
+	asked := h.readCoverageAsked(c)
 	if c.QueryParam("scope") == allScopes {
 		asked.scopes = nil
 	}
@@ -107,12 +107,12 @@ func (h *Coverage) Waive(c echo.Context) error {
 	}
 	n, err := h.changes.WaiveWindows(c.Request().Context(), sel, v.Reason, web.Actor(c))
 	if v.Leave {
-		return done(c, v.Back, n, err, "is left as it is, with its charges.", "are left as they are, with their charges.", "The window was done again, or is not failing any more; nothing was changed.")
+		return h.done(c, v.Back, n, err, "is left as it is, with its charges.", "are left as they are, with their charges.", "The window was done again, or is not failing any more; nothing was changed.")
 	}
 	if c.FormValue("again") != "" {
-		return done(c, v.Back, n, err, "is waived, or keeps the charges it had.", "are waived, or keep the charges they had.", "No window was due or failed any more; nothing was changed.")
+		return h.done(c, v.Back, n, err, "is waived, or keeps the charges it had.", "are waived, or keep the charges they had.", "No window was due or failed any more; nothing was changed.")
 	}
-	return done(c, v.Back, n, err, "is waived; it can be taken back.", "are waived; that can be taken back.",
+	return h.done(c, v.Back, n, err, "is waived; it can be taken back.", "are waived; that can be taken back.",
 		"No window was due or failed any more; nothing was waived.")
 }
 
@@ -127,7 +127,7 @@ func (h *Coverage) Accept(c echo.Context) error {
 		return h.ask(c, status, sel, v)
 	}
 	n, err := h.changes.AcceptAbsence(c.Request().Context(), sel, v.Reason, web.Actor(c))
-	return done(c, v.Back, n, err, "is tried again, without the metrics that have no samples.", "are tried again, without the metrics that have no samples.",
+	return h.done(c, v.Back, n, err, "is tried again, without the metrics that have no samples.", "are tried again, without the metrics that have no samples.",
 		"No window had failed any more; nothing was changed.")
 }
 
@@ -206,7 +206,8 @@ func (h *Coverage) countOpen(ctx context.Context, sel metering.WindowSelection, 
 
 // done goes back and says how many windows were changed. That there were none any more is no error: somebody else, or a worker,
 // was quicker.
-func done(c echo.Context, back string, n int64, err error, one, more, none string) error {
+func (h *Coverage) done(c echo.Context, back string, n int64, err error, one, more, none string) error {
+	h.changed()
 	switch {
 	case fault.KindOf(err) == fault.NotFound || err == nil && n == 0:
 		return web.Redirect(c, back, none)

@@ -36,16 +36,27 @@ type coverageAsked struct {
 	q        string
 	troubled bool // only scopes with failed or late windows
 	page     int
+	wrong    string // with the time asked for
 }
 
-// readCoverageAsked reads the address; what it does not understand is as if it were not there.
-func readCoverageAsked(c echo.Context, zone *time.Location) coverageAsked {
-	a := coverageAsked{zone: zone, zoom: c.QueryParam("zoom"), q: strings.TrimSpace(c.QueryParam("q")), troubled: c.QueryParam("state") == failing}
-	if !slices.ContainsFunc(coverageZooms, func(z struct{ name, label string }) bool { return z.name == a.zoom }) {
+// readCoverageAsked reads the address; what it does not understand is as if it were not there, but for the time.
+func (h *Coverage) readCoverageAsked(c echo.Context) coverageAsked {
+	a := coverageAsked{zone: h.cal.Zone, zoom: c.QueryParam("zoom"), q: strings.TrimSpace(c.QueryParam("q")), troubled: c.QueryParam("state") == failing}
+	switch {
+	case !slices.ContainsFunc(coverageZooms, func(z struct{ name, label string }) bool { return z.name == a.zoom }):
 		a.zoom = zoomMonth
+	case a.zoom == zoomHour && h.cal.Period >= shortestInDay:
+		a.zoom = zoomDay
 	}
-	if t, err := period.ParseTime(c.QueryParam("at"), zone); err == nil && t.Year() > 1970 && t.Year() < 10_000 {
-		a.at = t
+	if text := c.QueryParam("at"); text != "" {
+		switch t, err := period.ParseTime(text, h.cal.Zone); {
+		case err != nil:
+			a.wrong = wrongDay
+		case t.Year() <= 1970 || t.Year() >= 10_000:
+			a.wrong = "Choose a day of the years 1971 to 9999."
+		default:
+			a.at = t
+		}
 	}
 	for _, text := range c.QueryParams()["scope"] {
 		if ref, err := strconv.ParseInt(text, 10, 64); err == nil && !slices.Contains(a.scopes, ref) {
@@ -128,7 +139,7 @@ func (h *Coverage) matching(states []metering.ScopeState, a *coverageAsked) []me
 
 // Map shows how windows stand: scopes down, time across.
 func (h *Coverage) Map(c echo.Context) error {
-	ctx, asked := c.Request().Context(), readCoverageAsked(c, h.cal.Zone)
+	ctx, asked := c.Request().Context(), h.readCoverageAsked(c)
 	states, err := h.store.ScopeStates(ctx)
 	if err != nil {
 		return err
@@ -142,11 +153,15 @@ func (h *Coverage) Map(c echo.Context) error {
 	shown := matching[(asked.page-1)*mapScopes : min(len(matching), asked.page*mapScopes)]
 	r := h.cal.stretch(asked.zoom, asked.at)
 	v := &pages.Coverage{
-		Zone: h.cal.Zone, Q: asked.q, Troubled: asked.troubled, Zoom: asked.zoom, Day: asked.day(), Range: format.Range(r.Begin, r.End, h.cal.Zone),
-		Scopes: len(states), Matching: len(matching),
+		Zone: h.cal.Zone, Q: asked.q, Troubled: asked.troubled, Zoom: asked.zoom, Day: asked.day(), Around: asked.day(),
+		Range: format.Range(r.Begin, r.End, h.cal.Zone), Scopes: len(states), Matching: len(matching),
 		Planned: slices.ContainsFunc(states, func(s metering.ScopeState) bool {
 			return s.Due+s.Failed > 0 || s.PlannedTo.After(s.ProcessedTo) || !s.ProcessedTo.IsZero()
 		}),
+	}
+	status := http.StatusOK
+	if asked.wrong != "" {
+		status, v.Around, v.AroundProblem = http.StatusUnprocessableEntity, c.QueryParam("at"), asked.wrong
 	}
 	h.ways(v, asked, r, states)
 	if len(shown) > 0 && v.Planned {
@@ -165,7 +180,7 @@ func (h *Coverage) Map(c echo.Context) error {
 		Title: "Coverage", Area: layout.Processing, Crumbs: []layout.Crumb{{Label: "Processing", Path: "/processing"}},
 		Aside: "the state of every window, times in " + h.cal.Zone.String(),
 	}
-	return web.Page(c, http.StatusOK, page, pages.CoveragePage(v), pages.CoverageMap)
+	return web.Page(c, status, page, pages.CoveragePage(v), pages.CoverageMap)
 }
 
 // ways fills in the links to what is beside, closer and farther.
@@ -176,7 +191,7 @@ func (h *Coverage) ways(v *pages.Coverage, asked coverageAsked, r period.Range, 
 	to.at = r.End
 	v.After = to.path()
 	for _, z := range coverageZooms {
-		if z.name == zoomHour && asked.zoom != zoomHour && h.cal.Period >= shortestInDay {
+		if z.name == zoomHour && h.cal.Period >= shortestInDay {
 			continue
 		}
 		to := asked
@@ -213,6 +228,9 @@ func (h *Coverage) draw(ctx context.Context, v *pages.Coverage, asked *coverageA
 	}
 	if asked.zoom == zoomHour { // as many columns as there are windows
 		cells, counted = begun(cells, counted)
+		for i := range cells {
+			cells[i].End = cells[i].Begin.Add(h.cal.Period)
+		}
 	}
 	v.Map.Caption = "Windows of " + pages.Many(len(shown), "scope", "scopes") + ", " + v.Range
 	v.Map.Spans, v.Map.Columns = h.columns(asked, cells)

@@ -173,6 +173,8 @@ type coverageSite struct {
 	user *access.User
 	echo *echo.Echo
 	log  strings.Builder
+
+	changed int // how often it was told that windows were changed
 }
 
 func newCoverageSite(t *testing.T, b *windowBook, zone string, length time.Duration) *coverageSite {
@@ -198,7 +200,7 @@ func newCoverageSite(t *testing.T, b *windowBook, zone string, length time.Durat
 		})
 	}
 	settings := &metering.Settings{Zone: z, Currency: "EUR", Period: length}
-	h := NewCoverage(b, b, b, settings, 2, func() time.Time { return monthNow }, slog.New(slog.NewTextHandler(&s.log, nil)))
+	h := NewCoverage(b, b, func() { s.changed++ }, b, settings, 2, func() time.Time { return monthNow }, slog.New(slog.NewTextHandler(&s.log, nil)))
 	h.Routes(&web.Router{Viewer: needs(access.Viewer), Operator: needs(access.Operator)})
 	return s
 }
@@ -255,8 +257,9 @@ func TestCoverageMap(t *testing.T) {
 		"/processing/coverage?zoom=day&at=2026-11-03&scope=1&scope=x": {
 			"Genomics 2 failed: 00=done 01=done 02=done 03=done 04=done 05=bad 06=bad 07=done 08=done 09=done 10=done 11=done 12=done 13=done 14=done 15=done 16=done 17=done 18=done 19=done 20=done 21=done 22=done 23=done",
 		},
-		"/processing/coverage?zoom=hour&at=2026-11-03T05:59:00Z": {"Genomics 1 failed: 00=bad", "z:", "Chem <i>: 00=done"},
-		"/processing/coverage?at=2025-01-01&page=9":              {"Genomics:", "z:", "Chem <i>:"},
+		// as an hour would have one window, it is a day
+		"/processing/coverage?zoom=hour&at=2026-11-05T05:59:00Z&q=chem": {"Chem <i>: 09=waived"},
+		"/processing/coverage?at=2025-01-01&page=9":                     {"Genomics:", "z:", "Chem <i>:"},
 	} {
 		if got := mapRows(s.get(path).ok()); !slices.Equal(got, want) {
 			t.Errorf("%s:\n%q, want\n%q", path, got, want)
@@ -334,6 +337,33 @@ func TestCoverageZooms(t *testing.T) {
 	if got := s.get(want[2]).ok().Find(".map thead th[scope=col]").Length(); got != 1+60 {
 		t.Errorf("an hour has %d columns", got)
 	}
+}
+
+// A cell of an hour is as long as its window.
+func TestCoverageHour(t *testing.T) {
+	b := newWindowBook()
+	for m := range 4 {
+		b.add(3, fmt.Sprintf("2026-11-10 07:%02d", 15*m), metering.Done, func(w *metering.WindowDetail) { w.End = w.Begin.Add(15 * time.Minute) })
+	}
+	p := newCoverageSite(t, b, "UTC", 15*time.Minute).get("/processing/coverage?zoom=hour&scope=3&at=2026-11-10T07:20:00Z").ok()
+	titles := p.Find(".map td a").Map(func(_ int, a *goquery.Selection) string { return a.AttrOr("title", "") })
+	if len(titles) != 4 || titles[3] != "z, 10 Nov 2026, 07:45–08:00: 1 done" {
+		t.Errorf("%q", titles)
+	}
+}
+
+// What is no day is said beside the field, which keeps it; the map is then that of the last windows.
+func TestCoverageMisread(t *testing.T) {
+	s := newCoverageSite(t, newWindowBook(), "UTC", time.Hour)
+	for text, problem := range map[string]string{
+		"foo&q=": "Write the day like 2026-11-21.", "1800-01-01": "Choose a day of the years 1971 to 9999.", "0001-01-01": "Choose a day of the years 1971 to 9999.",
+	} {
+		p := s.get("/processing/coverage?"+url.Values{"at": {text}}.Encode()).says(problem, "November 2026")
+		if field := p.Find("#at[aria-invalid]"); p.status != http.StatusUnprocessableEntity || field.AttrOr("value", "") != text {
+			t.Errorf("%s: %d", text, p.status)
+		}
+	}
+	s.get("/processing/coverage?at=").ok()
 }
 
 func TestCells(t *testing.T) {
@@ -465,7 +495,11 @@ func TestCoverageChanges(t *testing.T) {
 		if p.status != 422 || p.says("501 characters; at most 500 are kept").Find("#reason").AttrOr("value", "") == "" {
 			t.Errorf("with a long reason: %d", p.status)
 		}
+		s.changed = 0
 		answer, to = s.do(http.MethodPost, "/processing/windows/waive", sent(form, "reason", " outage "))
+		if s.changed != 1 {
+			t.Errorf("%s: what was changed is told %d times", path, s.changed)
+		}
 		if got := "waive " + want[1] + ` 01 00:00 01 00:00 "outage" by ada`; answer.status != 303 || to != path || !slices.Equal(b.done, []string{got}) {
 			t.Errorf("%s: %d to %s, %q", path, answer.status, to, b.done)
 		}

@@ -14,7 +14,7 @@ type FindingsStore interface {
 	Findings(ctx context.Context, r period.Range, kind metering.FindingKind) ([]metering.FindingSum, error)
 	FindingScopes(ctx context.Context, r period.Range, kind metering.FindingKind, metric, detail string) ([]metering.FindingScope, error)
 	SeriesGrowth(ctx context.Context, r period.Range) ([]metering.GrowthDay, error)
-	Configuration(ctx context.Context, version int64) (*metering.Configuration, error)
+	catalogue
 	Scopes(ctx context.Context) ([]*metering.Scope, error)
 }
 

@@ -33,6 +33,8 @@ const (
 	scopesOfFinding    = 100         // the most that an open finding lists
 	findingsPreset     = "last-2-days"
 	findingsPresetMost = "last-30-days"
+
+	wrongDay = "Write the day like 2026-11-21."
 )
 
 // findingsPresets are the ranges that move with time. All are of days in UTC, and end with today.
@@ -71,15 +73,15 @@ func readFindingsAsked(c echo.Context, now time.Time) findingsAsked {
 		switch {
 		case err != nil || err2 != nil:
 			if err != nil && from != "" {
-				a.wrong[0] = "write days like 2026-11-21"
+				a.wrong[0] = wrongDay
 			}
 			if err2 != nil && to != "" {
-				a.wrong[1] = "write days like 2026-11-21"
+				a.wrong[1] = wrongDay
 			}
 		case last.Before(first):
-			a.wrong[1] = "must not be before the first day"
+			a.wrong[1] = "The last day must not be before the first."
 		case last.Sub(first) >= findingsDays*24*time.Hour:
-			a.wrong[1] = "must be within " + strconv.Itoa(findingsDays) + " days from the first"
+			a.wrong[1] = "The last day must be within " + strconv.Itoa(findingsDays) + " days from the first."
 		default:
 			a.span = period.Range{Begin: first, End: last.AddDate(0, 0, 1)}
 			return a
@@ -196,6 +198,9 @@ func (h *Findings) rows(ctx context.Context, asked findingsAsked) ([]pages.Findi
 		for _, s := range sums {
 			rows = append(rows, pages.FindingRow{FindingSum: s})
 		}
+		if err := h.ruleless(ctx, rows); err != nil {
+			return nil, nil, err
+		}
 	}
 	if wanted(metering.LabelClash) {
 		config, err := h.store.Configuration(ctx, 0)
@@ -219,6 +224,22 @@ func (h *Findings) rows(ctx context.Context, asked findingsAsked) ([]pages.Findi
 		return slices.Index(pages.FindingKinds, a.Kind) - slices.Index(pages.FindingKinds, b.Kind)
 	})
 	return rows, scopes, nil
+}
+
+// ruleless notes of usage without a price of which metrics there is no rule at all.
+func (h *Findings) ruleless(ctx context.Context, rows []pages.FindingRow) error {
+	bare := func(r pages.FindingRow) bool { return r.Kind == metering.Unpriced && r.Detail == "" }
+	if !slices.ContainsFunc(rows, bare) {
+		return nil
+	}
+	rules, err := h.store.Rules(ctx, 0)
+	if err != nil {
+		return err
+	}
+	for i := range rows {
+		rows[i].NoRule = bare(rows[i]) && !slices.ContainsFunc(rules.Hashmap, func(r rating.Rule) bool { return r.Service == rows[i].Metric })
+	}
+	return nil
 }
 
 // complete adds to a row where it leads, and its scopes if it is open.

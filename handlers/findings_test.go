@@ -15,6 +15,7 @@ import (
 	"ratebook/metering"
 	"ratebook/money"
 	"ratebook/period"
+	"ratebook/rating"
 	"ratebook/web"
 )
 
@@ -24,6 +25,7 @@ type findingsStore struct {
 	parts    func(r period.Range, kind metering.FindingKind, metric, detail string) ([]metering.FindingScope, error)
 	growth   func(r period.Range) ([]metering.GrowthDay, error)
 	config   metering.Configuration
+	rules    rating.Rules
 	scopes   []*metering.Scope
 }
 
@@ -48,6 +50,8 @@ func (s *findingsStore) SeriesGrowth(_ context.Context, r period.Range) ([]meter
 func (s *findingsStore) Configuration(context.Context, int64) (*metering.Configuration, error) {
 	return &s.config, nil
 }
+
+func (s *findingsStore) Rules(context.Context, int64) (*rating.Rules, error) { return &s.rules, nil }
 
 func (s *findingsStore) Scopes(context.Context) ([]*metering.Scope, error) { return s.scopes, nil }
 
@@ -77,6 +81,7 @@ func sampleFindings() *findingsStore {
 			{Kind: metering.SourceNote, Metric: "cpu", Detail: "PromQL info", Windows: 24, Scopes: 3},
 			{Kind: metering.Unpriced, Metric: "cpu", Detail: "flavor = m9.huge, region is missing", Windows: 48, Points: 1204, Scopes: 3},
 			{Kind: metering.Unpriced, Metric: "net", Windows: 1, Points: 2, Scopes: 1},
+			{Kind: metering.Unpriced, Metric: "ports", Windows: 1, Points: 2, Scopes: 1},
 		} {
 			if f.First, f.Last = first, last; kind == "" || kind == f.Kind {
 				all = append(all, f)
@@ -100,6 +105,7 @@ func sampleFindings() *findingsStore {
 			{Metric: "tpu", Day: r.Begin, Series: 100, Points: 100, Scopes: 1},
 		}, nil
 	}
+	s.rules.Hashmap = []rating.Rule{{Kind: rating.Threshold, Service: "net"}}
 	s.config.Metrics = []*metering.Metric{
 		{Source: "default", Name: "cpu", Factor: money.One, Groupby: []string{"flavor", "unit", "month"}, Metadata: []string{"region", "flavor", "project_id", "qty"}},
 		{Source: "east", Name: "cpu", Factor: money.One, Groupby: []string{"unit"}, Metadata: []string{"project_id"}}, // which has another key
@@ -111,9 +117,10 @@ func TestFindings(t *testing.T) {
 	s := newFindingsSite(t, sampleFindings())
 	p := s.get("/processing/findings").ok().says("No rule priced it", "Counted by days in UTC: 20–21 Nov 2026", "Europe/Berlin").lacks("<b>")
 	want := []string{
-		"No rule priced it These points cost 0. The value is what rules of the metric look at, and none of them matched.",
+		"No rule priced it These points cost 0. The value is what rules of the metric look at: none of them matched, or the metric has none.",
 		"cpu | flavor = m9.huge, region is missing | 1,204 | 48 | 3 scopes of cpu flavor = m9.huge, region is missing | 20 Nov 2026 | 21 Nov 2026 | See the rules of cpu flavor = m9.huge, region is missing",
 		"net | –rules look at no attribute of this metric | 2 | 1 | 1 scope of net | 20 Nov 2026 | 21 Nov 2026 | See the rules of net",
+		"ports | the metric has no rule | 2 | 1 | 1 scope of ports | 20 Nov 2026 | 21 Nov 2026 | See the rules of ports",
 		"The value is no number",
 		"cpu | ram = much | 7 | 2 | 1 scope of cpu ram = much | 20 Nov 2026 | 21 Nov 2026 | See the thresholds of cpu ram = much",
 		"The price rounded to 0",
@@ -241,9 +248,9 @@ func TestFindingsAsked(t *testing.T) {
 		}
 	}
 	for path, problem := range map[string]string{
-		"?from=yesterday":                "write days like 2026-11-21",
-		"?from=2026-03-02&to=2026-03-01": "must not be before the first day",
-		"?from=2025-03-01&to=2026-03-02": "must be within 366 days from the first",
+		"?from=yesterday":                "Write the day like 2026-11-21.",
+		"?from=2026-03-02&to=2026-03-01": "The last day must not be before the first.",
+		"?from=2025-03-01&to=2026-03-02": "The last day must be within 366 days from the first.",
 	} {
 		if p := s.get("/processing/findings" + path).says(problem); p.status != 422 || p.Find(`input[name=from]`).AttrOr("value", "") != strings.TrimPrefix(strings.Split(path, "&")[0], "?from=") {
 			t.Errorf("%s: %d", path, p.status)

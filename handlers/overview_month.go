@@ -101,7 +101,17 @@ const (
 	inactive = "inactive"
 )
 
-// lag returns how far a scope's processing is behind what is due; 0 if it is not, or if the scope is not active.
+// mostGrace is the longest that windows may take to be planned and processed once they are due.
+const mostGrace = time.Hour
+
+// expected returns up to when scopes should be processed by now. The horizon moves at once, processing follows; so what has been
+// due for less than a period, or an hour, is no reason to call a scope behind.
+func (c *calendar) expected() time.Time {
+	return metering.Horizon(c.now().Add(-min(c.Period, mostGrace)), c.Period, c.wait, time.Time{})
+}
+
+// lag returns how far a scope's processing is behind what is due, the latest window included, so that all scopes lag for a moment;
+// 0 if it is not, or if the scope is not active. Whether it is called lagging, stands says.
 func (c *calendar) lag(s *metering.ScopeState) time.Duration {
 	if !s.Scope.Active || s.ProcessedTo.IsZero() {
 		return 0
@@ -117,7 +127,7 @@ func (c *calendar) stands(s *metering.ScopeState, standing string) bool {
 	case failing:
 		return s.Scope.Active && s.Failed > 0
 	case lagging:
-		return s.Scope.Active && (s.ProcessedTo.IsZero() || c.lag(s) > 0)
+		return s.Scope.Active && s.ProcessedTo.Before(c.expected())
 	case upToDate:
 		return s.Scope.Active && !c.stands(s, failing) && !c.stands(s, lagging)
 	}
@@ -135,10 +145,10 @@ func (c *calendar) processing(s *metering.ScopeState) pages.Processing {
 		p.Error, p.Next = s.Error, s.NextAttempt
 	case s.ProcessedTo.IsZero():
 		p.State, p.Text = components.Neutral, "not processed yet"
-	case c.lag(s) > 0:
+	case c.stands(s, lagging):
 		p.State, p.Text = components.Warning, "lags "+format.Duration(c.lag(s))
 	}
-	if lag := c.lag(s); lag > 0 {
+	if lag := c.lag(s); lag > 0 && !c.stands(s, upToDate) {
 		p.Lag = format.Duration(lag)
 	}
 	return p

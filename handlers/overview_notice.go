@@ -53,7 +53,14 @@ func (h *Overview) Notice(ctx context.Context, u *access.User) *layout.Notice {
 	return line
 }
 
-// mostLag returns how far behind a scope may be: each is for a moment when its next window is due.
+// Forget has the next page ask how processing stands, so that whoever changes something sees what came of it.
+func (h *Overview) Forget() {
+	h.notice.Lock()
+	defer h.notice.Unlock()
+	h.notice.asof = time.Time{}
+}
+
+// mostLag returns how far behind a scope may be before all pages say so.
 func (c *calendar) mostLag() time.Duration { return max(noticeLag, 2*c.Period) }
 
 // late reports whether a scope is so far behind that somebody should look.

@@ -10,6 +10,22 @@ import (
 	"ratebook/metering"
 )
 
+// TestNoticeForgotten: who changes windows sees what came of it at once, others a little later.
+func TestNoticeForgotten(t *testing.T) {
+	m := newMonthSite(t, sampleMonth(), "UTC", monthNow)
+	m.store.states[0].Failed = 18
+	notice := func() string { return m.overview.Notice(t.Context(), viewer).Text }
+	before := notice()
+	m.store.states[0].Failed = 17
+	if cached := notice(); before != "18 windows failed" || cached != before {
+		t.Errorf("%q, then %q", before, cached)
+	}
+	m.overview.Forget()
+	if after := notice(); after != "17 windows failed" {
+		t.Errorf("%q afterwards", after)
+	}
+}
+
 // stuckStates answers the first time, and then never.
 type stuckStates struct {
 	*ledgerStore

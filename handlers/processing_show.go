@@ -80,14 +80,14 @@ func (h *Processing) status(v *pages.ProcessingOverview, states []metering.Scope
 		v.Scopes++
 		v.Due += s.Due
 		v.Failed += s.Failed
-		switch d := h.cal.lag(s); {
+		switch {
 		case h.cal.stands(s, upToDate):
 			fine++
 		case s.ProcessedTo.IsZero():
 			untouched++
-		case d > 0:
+		case h.cal.stands(s, lagging):
 			lag++
-			longest = max(longest, d)
+			longest = max(longest, h.cal.lag(s))
 		}
 		if h.cal.late(s) {
 			late++
@@ -114,13 +114,19 @@ func (h *Processing) status(v *pages.ProcessingOverview, states []metering.Scope
 		parts = append(parts, pages.Many(v.Failed, "window failed", "windows failed"))
 	}
 	v.Status = strings.Join(parts, "; ") + "."
+	v.DuePath = "/processing/coverage?zoom=" + zoomDay // they have only just become due
+	if lag+untouched > 0 {
+		v.DuePath = "/scopes?state=" + lagging
+	}
 	switch {
 	case v.Failed > 0:
 		v.State, v.Short = components.Failed, "Windows have failed"
 	case late > 0:
 		v.State, v.Short = components.Warning, "Scopes lag by more than "+format.Duration(h.cal.mostLag())
-	case fine < v.Scopes: // as all are for a moment when their next window is due
-		v.State, v.Short = components.Neutral, "Windows are due"
+	case lag > 0:
+		v.State, v.Short = components.Warning, "Scopes lag"
+	case fine < v.Scopes:
+		v.State, v.Short = components.Neutral, "Scopes are not processed yet"
 	default:
 		v.State, v.Short = components.OK, "All scopes are up to date"
 	}

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/PuerkitoBio/goquery"
 	"github.com/labstack/echo/v4"
 
 	"ratebook/access"
@@ -108,6 +109,23 @@ func (s *processingSite) run(job string) *httptest.ResponseRecorder {
 	return w
 }
 
+// TestProcessingHour: on the hour a window of each scope is due, which is no reason to call them behind.
+func TestProcessingHour(t *testing.T) {
+	s := newProcessingSite(t)
+	s.now = at("2026-11-21 16:00")
+	for i := range s.store.states {
+		s.store.states[i].PlannedTo, s.store.states[i].Due = at("2026-11-21 15:00"), 1
+	}
+	p := s.get("/processing").ok().says("All 3 scopes are up to date.", "3 due").lacks("lag", "Scopes that are behind")
+	if got := href(p.Find(".facts a").FilterFunction(func(_ int, a *goquery.Selection) bool { return plain(a.Text()) == "3 due" })); got != "/processing/coverage?zoom=day" {
+		t.Errorf("the due windows are at %s", got)
+	}
+	s.now = at("2026-11-21 16:59")
+	s.get("/processing").ok().says("All 3 scopes are up to date.")
+	s.now = at("2026-11-21 17:00")
+	s.get("/processing").ok().says("0 of 3 scopes are up to date; 3 lag up to 2 h.")
+}
+
 func TestProcessing(t *testing.T) {
 	s := newProcessingSite(t)
 	s.processing.counts = [metering.Empty + 1]int{metering.Done: 7152}
@@ -129,11 +147,19 @@ func TestProcessing(t *testing.T) {
 
 	states := s.store.states
 	states[0].ProcessedTo, states[0].Due = at("2026-11-21 08:00"), 5
-	s.get("/processing").ok().says("2 of 3 scopes are up to date; 1 lags 6 h.", "5 due")
+	p = s.get("/processing").ok().says("2 of 3 scopes are up to date; 1 lags 6 h.", "5 due")
+	if got := p.Find("#processing").AttrOr("data-say", ""); got != "Scopes lag by more than 4 h" || p.Find(`a[href="/scopes?state=lagging"]`).Length() == 0 {
+		t.Errorf("it says %q", got)
+	}
+	states[0].ProcessedTo = at("2026-11-21 12:00")
+	if got := s.get("/processing").ok().says("2 of 3 scopes are up to date; 1 lags 2 h.").Find("#processing").AttrOr("data-say", ""); got != "Scopes lag" {
+		t.Errorf("it says %q", got)
+	}
+	states[0].ProcessedTo = at("2026-11-21 08:00")
 	states[1].ProcessedTo, states[1].Failed, states[1].Due, states[1].Error, states[1].NextAttempt = at("2026-11-21 13:00"), 1204, 3, "Prometheus <answered> 503", at("2026-11-21 15:37")
 	states[2].ProcessedTo = time.Time{}
 	s.processing.counts = [metering.Empty + 1]int{metering.Due: 8, metering.Leased: 2, metering.Failed: 14, metering.Waived: 1, metering.Empty: 3}
-	p = s.get("/processing").ok().says("0 of 3 scopes are up to date; 2 lag up to 6 h; 1 is not processed yet; 1,204 windows failed.",
+	p = s.get("/processing").ok().says("0 of 3 scopes are up to date; 1 lags 6 h; 1 is not processed yet; 1,204 windows failed.",
 		"14 failed 8 due 2 in work 1 waived 3 no usage", "8 due 1,204 failed").lacks("<answered>", "All scopes that lag")
 	rows := monthRows(p.table("Scopes that lag most"))
 	name := []string{scopeName(states[2].Scope), scopeName(states[0].Scope), scopeName(states[1].Scope)}

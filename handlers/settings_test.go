@@ -25,7 +25,7 @@ func TestSettings(t *testing.T) {
 	s.store.kept = metering.Retention{Charges: 13, Rollups: 36, ChargesFrom: at("2025-10-31 23:00")}
 	s.get("/settings").ok().says("13 months", "36 months", "from before 1 Nov 2025, 00:00 were dropped; reports of earlier times are made from sums of whole days.")
 	s.store.kept.RollupsFrom = at("2023-11-30 23:00")
-	s.get("/settings").ok().says("sums of whole days, which begin with 1 Dec 2023, 00:00")
+	s.get("/settings").ok().says("sums of whole days, which are there from 1 Dec 2023, 00:00 on.")
 	s.store.kept.RollupsFrom = s.store.kept.ChargesFrom
 	s.get("/settings").ok().says("so were their sums")
 	s.user = &access.User{Login: "olga", Role: access.Operator}

@@ -36,11 +36,7 @@ func (h *Tasks) New(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	typed := c.QueryParams()
-	if typed.Get("which") == "" && len(typed["scope"]) > 0 {
-		typed.Set("which", "some")
-	}
-	form := h.readTask(typed, states)
+	form := h.readTask(c.QueryParams(), states)
 	return h.form(c, http.StatusOK, form, states, "", nil)
 }
 
@@ -76,9 +72,9 @@ func (h *Tasks) Create(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	said := "The task is made. It computes what it would change; nothing has changed."
+	said := "The task is made and begins with a dry run." // which stays above a page that goes on by itself
 	if !task.Preview {
-		said = "The task is made and started."
+		said = "The task is made and was started without a dry run."
 	}
 	return web.Redirect(c, pages.TaskPath(id), said)
 }
@@ -110,10 +106,12 @@ type taskForm struct {
 	presets     []taskPreset
 }
 
-// readTask reads a form or an address. A range by name goes before one that was typed.
+// readTask reads a form or an address. A range by name goes before one that was typed; scopes that are named are meant, unless
+// all are asked for.
 func (h *Tasks) readTask(v url.Values, states []metering.ScopeState) *taskForm {
+	some := v.Get("which") == "some" || v.Get("which") == "" && len(v["scope"]) > 0
 	f := &taskForm{
-		kind: metering.TaskKind(cmp.Or(v.Get("kind"), string(metering.Reprocess))), all: v.Get("which") != "some", ids: strings.TrimSpace(v.Get("ids")),
+		kind: metering.TaskKind(cmp.Or(v.Get("kind"), string(metering.Reprocess))), all: !some, ids: strings.TrimSpace(v.Get("ids")),
 		q: strings.TrimSpace(v.Get("q")), begin: strings.TrimSpace(v.Get("begin")), end: strings.TrimSpace(v.Get("end")),
 		asItWas: v.Get("as_it_was") == "1", reason: strings.TrimSpace(strings.ReplaceAll(v.Get("reason"), "\r\n", "\n")), now: v.Get("now") == "1",
 	}
@@ -215,20 +213,52 @@ type taskPreset struct {
 func (h *Tasks) taskPresets(scopes []*metering.ScopeState) []taskPreset {
 	month := h.cal.month()
 	before := h.cal.monthBefore(month)
-	begin, end := h.firstFrom(month.Begin), h.cal.horizon()
+	begin := h.firstFrom(month.Begin)
+	end, _, _ := h.monthEnd(begin, scopes)
+	return []taskPreset{
+		{"this-month", "This month so far", period.Range{Begin: begin, End: end}},
+		{"last-month", "Last month", period.Range{Begin: h.firstFrom(before.Begin), End: begin}},
+	}
+}
+
+// monthEnd returns where the month so far ends for all of the scopes, those that it ends there for, if it could reach farther
+// without them, and how far.
+func (h *Tasks) monthEnd(begin time.Time, scopes []*metering.ScopeState) (end time.Time, holding []*metering.ScopeState, without time.Time) {
+	end = h.cal.horizon()
+	without = end
 	for _, s := range scopes {
 		to := s.ProcessedTo
 		if !to.After(begin) {
 			to = s.PlannedTo
 		}
-		if to.Before(end) && to.After(begin) {
-			end = to
+		switch {
+		case !to.After(begin):
+		case to.Before(end):
+			end, without, holding = to, end, []*metering.ScopeState{s}
+		case to.Equal(end) && holding != nil:
+			holding = append(holding, s)
+		default:
+			without = earlier(without, to)
 		}
 	}
-	return []taskPreset{
-		{"this-month", "This month so far", period.Range{Begin: begin, End: end}},
-		{"last-month", "Last month", period.Range{Begin: h.firstFrom(before.Begin), End: begin}},
+	return end, holding, without
+}
+
+// held says why the range ends before now, if that is for scopes that are behind the others.
+func (h *Tasks) held(f *taskForm, meant []*metering.ScopeState) *pages.TaskHeld {
+	end, holding, without := h.monthEnd(h.firstFrom(h.cal.month().Begin), meant)
+	if len(holding) == 0 || !f.span.End.Equal(end) || !end.Before(h.cal.expected()) {
+		return nil
 	}
+	s := holding[0]
+	held := &pages.TaskHeld{
+		End: format.Time(end, h.cal.Zone), Scope: scopeName(s.Scope), Others: len(holding) - 1, Planned: s.ProcessedTo.Before(end),
+		Path: coverageAsked{zone: h.cal.Zone}.closer(zoomMonth, end, s.Scope).path(),
+	}
+	if len(holding) < len(meant) {
+		held.Without = format.Time(without, h.cal.Zone)
+	}
+	return held
 }
 
 // firstFrom returns the begin of the first window that does not begin before t: months of some zones begin within one.
@@ -381,7 +411,7 @@ func (h *Tasks) touch(ctx context.Context, f *taskForm, states []metering.ScopeS
 	if f.begin == "" || f.end == "" || len(f.wrong) > 0 || f.span.Empty() || len(meant) == 0 {
 		return t
 	}
-	t.Range = format.Range(f.span.Begin, f.span.End, h.cal.Zone)
+	t.Range, t.Held = format.Range(f.span.Begin, f.span.End, h.cal.Zone), h.held(f, meant)
 	for _, s := range meant {
 		t.Scopes++
 		end := f.span.End

@@ -14,7 +14,7 @@ import (
 
 // Start lets a task that was looked at go.
 func (h *Tasks) Start(c echo.Context) error {
-	return h.act(c, h.keep.StartTask, func(*metering.Task) string { return "The task is started." })
+	return h.act(c, h.keep.StartTask, func(*metering.Task) string { return "The task was started." })
 }
 
 // Cancel ends a task, or its dry run, before it is done.
@@ -29,7 +29,7 @@ func (h *Tasks) Cancel(c echo.Context) error {
 
 // Resume lets a cancelled task go on.
 func (h *Tasks) Resume(c echo.Context) error {
-	return h.act(c, h.keep.ResumeTask, func(*metering.Task) string { return "The task goes on." })
+	return h.act(c, h.keep.ResumeTask, func(*metering.Task) string { return "The task was resumed." })
 }
 
 // act does something to a task, and goes back to its page to say so. What is said is made of the task as it was.

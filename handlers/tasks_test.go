@@ -201,7 +201,7 @@ func sampleTask(id int64, state metering.TaskState) metering.Task {
 		},
 	}
 	if state == metering.Running || state == metering.Finished || state == metering.Cancelled {
-		t.Windows, t.Planned = 480, true
+		t.Windows, t.Planned, t.Started = 480, true, true
 		t.Change = metering.Change{PointsBefore: 30, PointsAfter: 30, Before: money.MustParse("10"), After: money.MustParse("9.25")}
 	}
 	if state == metering.Running || state == metering.Cancelled {
@@ -362,7 +362,7 @@ func TestTaskStates(t *testing.T) {
 	counting := sampleTask(1, metering.Running)
 	counting.Windows, counting.Left, counting.Planned, counting.Preview = 0, 0, false, metering.Change{}
 	discarded := sampleTask(1, metering.Cancelled)
-	discarded.Windows, discarded.Left, discarded.Change = 0, 0, metering.Change{}
+	discarded.Windows, discarded.Left, discarded.Change, discarded.Started = 0, 0, metering.Change{}, false
 	early := sampleTask(1, metering.Cancelled)
 	early.Left = 480
 	early.Change = metering.Change{}
@@ -533,7 +533,9 @@ func TestTaskChanges(t *testing.T) {
 	b.tasks[0].State, b.tasks[0].Windows, b.tasks[0].Left, b.tasks[0].Failing = metering.Cancelled, 0, 0, 0
 	s.get("/processing/tasks/3").ok().says("Windows that it had done stay done", "It has changed −0.75").lacks("Nothing has changed")
 	b.tasks[0].Change = metering.Change{}
-	s.get("/processing/tasks/3").ok().says("No difference was found")
+	s.get("/processing/tasks/3").ok().says("It was cancelled before a window was done", "It changed nothing")
+	b.tasks[0].Started = false
+	s.get("/processing/tasks/3").ok().says("It was discarded before it was started", "No difference was found")
 }
 
 func TestTaskDifferencesPages(t *testing.T) {
@@ -592,7 +594,7 @@ func TestTaskActions(t *testing.T) {
 	b := sampleBook(sampleTask(1, metering.Previewed), sampleTask(2, metering.Running))
 	s := newTaskSite(t, b, "UTC")
 	for path, said := range map[string]string{
-		"/processing/tasks/1/start": "started", "/processing/tasks/1/cancel": "nothing has changed", "/processing/tasks/1/resume": "goes on", "/processing/tasks/2/cancel": "stay done",
+		"/processing/tasks/1/start": "started", "/processing/tasks/1/cancel": "nothing has changed", "/processing/tasks/1/resume": "resumed", "/processing/tasks/2/cancel": "stay done",
 	} {
 		s.who = "vera"
 		if p := s.do(http.MethodPost, path, url.Values{}); p.status != http.StatusForbidden {
@@ -863,10 +865,26 @@ func TestTaskPresets(t *testing.T) {
 			t.Errorf("%s: %v", path, form)
 		}
 	}
-	b.states[1].ProcessedTo, b.states[1].PlannedTo = at("2026-01-20 10:00"), at("2026-11-20 11:00") // stuck since January
-	if form := filledTask(s.get("/processing/tasks/new?range=this-month").ok()); form.Get("end") != "2026-11-20T16:30" {
-		t.Errorf("%v", form)
+	b.states[2].ProcessedTo = at("2026-11-21 11:00")
+	page := s.get("/processing/tasks/new?range=this-month").ok().
+		says("Ends 20 Nov 2026, 15:30, up to which b is processed; without it the range could reach 21 Nov 2026, 16:30.")
+	if got := href(page.Find("#task-touch dd .note a")); got != "/processing/coverage?at=2026-11-20&scope=2" {
+		t.Errorf("the scope that is behind is at %s", got)
 	}
+	s.get("/processing/tasks/new?range=this-month&scope=b").ok().says("Ends 20 Nov 2026, 15:30, up to which b is processed.").lacks("could reach")
+	s.get("/processing/tasks/new?range=last-month").ok().lacks("could reach")
+	s.get("/processing/tasks/new?range=this-month&scope=a").ok().lacks("up to which")
+	b.states[2].ProcessedTo = b.states[1].ProcessedTo
+	s.get("/processing/tasks/new?range=this-month").ok().says("up to which b and 1 other are processed; without them the range could reach 21 Nov 2026, 19:30.")
+	b.states[1].ProcessedTo, b.states[1].PlannedTo = at("2026-01-20 10:00"), at("2026-11-20 09:00") // stuck since January
+	stuck := filledTask(s.get("/processing/tasks/new?range=this-month").ok().says("Ends 20 Nov 2026, 14:30, up to which b has windows; without it"))
+	if stuck.Get("end") != "2026-11-20T14:30" {
+		t.Errorf("%v", stuck)
+	}
+	for i := range b.states { // as on the hour
+		b.states[i].ProcessedTo, b.states[i].PlannedTo = at("2026-11-21 13:00"), at("2026-11-21 14:00")
+	}
+	s.get("/processing/tasks/new?range=this-month").ok().lacks("up to which")
 }
 
 // The stream tells that the task has changed since the page was made.

@@ -17,6 +17,7 @@ import (
 	"ratebook/metering"
 	"ratebook/rating"
 	"ratebook/views/components"
+	"ratebook/views/format"
 	"ratebook/views/layout"
 	"ratebook/views/pages"
 	"ratebook/web"
@@ -27,6 +28,7 @@ type TokenStore interface {
 	Tokens(ctx context.Context) ([]access.Token, error)
 	AddToken(ctx context.Context, t access.Token, digest []byte, actor string) (id int64, err error)
 	RevokeToken(ctx context.Context, id int64, actor string) error
+	Scopes(ctx context.Context) ([]*metering.Scope, error)
 }
 
 // Tokens is the area of the secrets with which programs use the API.
@@ -96,19 +98,39 @@ func (h *Tokens) add(c echo.Context) error {
 		wrong = components.ErrorsOf(f.Fields)
 	}
 	if errTime != nil {
-		wrong["expires"] = web.Sentence(errTime.Error())
+		wrong["expires"] = errTime.Error()
+	}
+	for field, message := range wrong {
+		wrong[field] = web.Sentence(message)
 	}
 	if len(wrong) > 0 {
 		form.Problem, form.Errors = "No token was made, see below.", wrong
 		return h.page(c, http.StatusUnprocessableEntity, &pages.Tokens{Form: form})
 	}
+	unknown, err := h.unknown(c.Request().Context(), t.Scopes)
+	if err != nil {
+		return err
+	}
 	secret, digest := access.NewSecret()
-	if _, err := h.store.AddToken(c.Request().Context(), t, digest, web.Actor(c)); err != nil {
+	id, err := h.store.AddToken(c.Request().Context(), t, digest, web.Actor(c))
+	if err != nil {
 		return err
 	}
 	return h.page(c, http.StatusOK, &pages.Tokens{
-		Form: pages.TokenForm{Role: string(access.Viewer)}, Made: &pages.MadeToken{Name: t.Name, Secret: secret, Origin: web.Origin(c)},
+		Form: pages.TokenForm{Role: string(access.Viewer)},
+		Made: &pages.MadeToken{ID: id, Name: t.Name, Secret: secret, Origin: web.Origin(c), Unknown: unknown},
 	})
+}
+
+// unknown returns which scopes there are not, or not yet.
+func (h *Tokens) unknown(ctx context.Context, ids []string) ([]string, error) {
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	scopes, err := h.store.Scopes(ctx)
+	return slices.DeleteFunc(slices.Clone(ids), func(id string) bool {
+		return slices.ContainsFunc(scopes, func(s *metering.Scope) bool { return s.ID == id })
+	}), err
 }
 
 // token returns the one that the address names.
@@ -126,14 +148,14 @@ func (h *Tokens) token(c echo.Context) (access.Token, error) {
 	return access.Token{}, fault.New(fault.NotFound, "there is no such token; it may have been revoked long ago")
 }
 
-// confirm asks before a token is revoked.
+// confirm asks before a token is revoked, or says that it was.
 func (h *Tokens) confirm(c echo.Context) error {
 	t, err := h.token(c)
 	if err != nil {
 		return err
 	}
 	return web.Page(c, http.StatusOK, layout.Page{
-		Title: "Revoke a token", Area: layout.Settings,
+		Title: "Revoke token " + strconv.FormatInt(t.ID, 10), Area: layout.Settings, Aside: "times in " + h.settings.Zone.String(),
 		Crumbs: []layout.Crumb{{Label: "Settings", Path: "/settings"}, {Label: "API tokens", Path: "/settings/tokens"}},
 	}, pages.TokenRevoke(t, h.settings.Zone))
 }
@@ -143,8 +165,12 @@ func (h *Tokens) revoke(c echo.Context) error {
 	if err != nil {
 		return err
 	}
+	title := "The " + pages.TokenTitle(t.ID, t.Name)
+	if !t.Revoked.IsZero() {
+		return web.Redirect(c, "/settings/tokens", title+" was revoked before, at "+format.Time(t.Revoked, h.settings.Zone)+".")
+	}
 	if err := h.store.RevokeToken(c.Request().Context(), t.ID, web.Actor(c)); err != nil {
 		return err
 	}
-	return web.Redirect(c, "/settings/tokens", "The token "+t.Name+" is revoked. Whoever uses it is refused from now on.")
+	return web.Redirect(c, "/settings/tokens", title+" is revoked. Whoever uses it is refused from now on.")
 }

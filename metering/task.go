@@ -55,6 +55,7 @@ type Task struct {
 	Created   time.Time
 	EndedAt   time.Time // zero until it is finished or cancelled
 	Error     string    // why its preview has to wait, if it has to
+	Started   bool      // whether it has ever been let loose on windows: what it changes is known then, not only foreseen
 
 	Scopes  []*Scope // the first few, by id
 	Among   int      // how many scopes it has

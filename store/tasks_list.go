@@ -29,16 +29,17 @@ type taskRow struct {
 	Error      string
 	Missing    int
 	Because    string
+	Unheld     bool // nobody has computed a preview of it, or that is forgotten since it was started
 }
 
 const taskColumns = "id, kind, state, all_scopes, begins_at, ends_at, as_it_was, reason, author, created_at, finished_at, COALESCE(error, '') AS error, " +
-	"missing, COALESCE(because, '') AS because"
+	"missing, COALESCE(because, '') AS because, lease_token IS NULL AS unheld"
 
 func (r *taskRow) task() metering.Task {
 	return metering.Task{
 		ID: r.ID, Kind: r.Kind, State: r.State, AllScopes: r.AllScopes, Range: period.Range{Begin: r.BeginsAt.Time, End: r.EndsAt.Time},
 		AsItWas: r.AsItWas, Reason: r.Reason, Author: r.Author, Created: r.CreatedAt.Time, EndedAt: r.FinishedAt.Time, Error: r.Error,
-		Missing: r.Missing, Because: r.Because,
+		Missing: r.Missing, Because: r.Because, Started: r.Unheld && r.State != metering.Previewing && r.State != metering.Previewed,
 	}
 }
 
@@ -148,16 +149,17 @@ func (t *tx) fillTasks(ctx context.Context, tasks []metering.Task) error {
 
 // taskScopes counts the scopes of tasks and their windows, and reads the first few scopes of each.
 func (t *tx) taskScopes(ctx context.Context, tasks map[int64]*metering.Task, ids []int64) error {
-	query, args := in("SELECT task, COUNT(*), SUM(windows), SUM(done), MIN(marked_to) FROM task_scopes WHERE task IN (?) GROUP BY task", ids)
+	query, args := in("SELECT task, COUNT(*), SUM(windows), SUM(done), MIN(marked_to), COUNT(CASE WHEN previewed THEN NULL ELSE 1 END) FROM task_scopes WHERE task IN (?) GROUP BY task", ids)
 	err := t.each(ctx, func(rows *sqlx.Rows) error {
 		var id int64
-		var n, windows, done int
+		var n, windows, done, previewing int
 		var marked timestamp
-		if err := rows.Scan(&id, &n, &windows, &done, &marked); err != nil {
+		if err := rows.Scan(&id, &n, &windows, &done, &marked, &previewing); err != nil {
 			return fmt.Errorf("store: tasks: %w", err)
 		}
 		task := tasks[id]
 		task.Among, task.Windows, task.Planned = n, windows, !marked.Before(task.Range.End)
+		task.Started = task.Started && previewing == 0
 		if task.State == metering.Running { // windows wait for no other task
 			task.Left = windows - done
 		}

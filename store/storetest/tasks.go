@@ -404,6 +404,40 @@ var taskTests = []test{
 		e.advance()
 		e.equal("the second", e.progress(second), "running: 8 windows, 8 left")
 	}},
+	{"tasks/cancelled, started or not", func(e *env) {
+		e.world(store.Wanted{})
+		e.ledger(10, "a", "b")
+		started := func(id int64, want bool) {
+			e.Helper()
+			e.equal("started", e.taskOf(id).Started, want)
+		}
+		id := e.create(metering.NewTask{ScopeIDs: []string{"a"}, Range: hours(0, 8)})
+		started(id, true)
+		e.must(e.s.CancelTask(e.ctx, id, "bo"))
+		e.advance()
+		started(id, true) // also if it had done nothing
+		id = e.create(metering.NewTask{ScopeIDs: []string{"b"}, Range: hours(0, 8), Preview: true})
+		started(id, false)
+		e.must(e.s.CancelTask(e.ctx, id, "bo"))
+		started(id, false)
+		e.must(e.s.ResumeTask(e.ctx, id, "bo"))
+		for {
+			p, err := e.s.NextPreview(e.ctx, metering.PreviewRequest{For: hour, Sources: []string{"default"}})
+			e.must(err)
+			if p == nil {
+				break
+			}
+			e.must(e.s.SavePreview(e.ctx, p, &metering.PreviewResult{}))
+		}
+		e.equal("state", e.taskOf(id).State, metering.Previewed)
+		e.must(e.s.CancelTask(e.ctx, id, "bo"))
+		started(id, false)
+		e.must(e.s.ResumeTask(e.ctx, id, "bo"))
+		e.must(e.s.StartTask(e.ctx, id, "bo"))
+		started(id, true)
+		e.must(e.s.CancelTask(e.ctx, id, "bo"))
+		started(id, true)
+	}},
 	{"tasks/resumed while its windows are given back", func(e *env) {
 		e.world(store.Wanted{})
 		e.ledger(22_000, "a")

@@ -2,8 +2,9 @@ package pages
 
 // API is the page that describes what programs can ask.
 type API struct {
-	Parts   []APIPart
-	Objects []APIObject // that requests and answers are made of, by name
+	MakesTokens bool // whether the reader may
+	Parts       []APIPart
+	Objects     []APIObject // that requests and answers are made of, by name
 }
 
 // APIPart is operations that belong together.

@@ -27,10 +27,12 @@ type Coverage struct {
 	Scopes    int    // there are
 	Matching  int
 	Planned   bool // whether there is any window at all
-	Map       components.WindowMap
-	Legend    []components.MapKey
-	Act       *CoverageActions // nil: there is nothing to do, or it is not for who asks
-	Pages     components.Pages
+
+	Around, AroundProblem string // the day, or what was typed instead, and what is wrong with it
+	Map                   components.WindowMap
+	Legend                []components.MapKey
+	Act                   *CoverageActions // nil: there is nothing to do, or it is not for who asks
+	Pages                 components.Pages
 }
 
 // CoverageZoom leads to another zoom of the map at the same place.

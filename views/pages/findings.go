@@ -42,6 +42,7 @@ type FindingRow struct {
 	Parts      []FindingPart // of the first scopes, if it is open
 	More       int           // scopes besides
 	Configured bool          // it is about the configuration: there is nothing to count
+	NoRule     bool          // the metric has none now, so there is no value that rules look at
 }
 
 // FindingPart is what a scope has of a finding.
@@ -60,7 +61,7 @@ var FindingKinds = []metering.FindingKind{
 func findingWords(kind metering.FindingKind) (title, text string) {
 	switch kind {
 	case metering.Unpriced:
-		return "No rule priced it", "These points cost 0. The value is what rules of the metric look at, and none of them matched."
+		return "No rule priced it", "These points cost 0. The value is what rules of the metric look at: none of them matched, or the metric has none."
 	case metering.NotNumeric:
 		return "The value is no number", "Thresholds on the attribute were passed over."
 	case metering.RoundedToNil:

@@ -27,8 +27,9 @@ type ProcessingOverview struct {
 
 	Day         string // the last 24 h that are due
 	Recent      []WindowCount
-	Due, Failed int // windows, whenever they began
-	Waiting     int // done ones that tasks are to do again
+	Due, Failed int    // windows, whenever they began
+	DuePath     string // where the due ones are
+	Waiting     int    // done ones that tasks are to do again
 
 	Behind    []BehindScope // the first few scopes that lag or have failed windows
 	AllBehind int

@@ -104,7 +104,7 @@ func TaskStarted(t *metering.Task) bool {
 	case metering.Running, metering.Finished:
 		return true
 	case metering.Cancelled:
-		return t.Windows > 0 || taskChanged(t)
+		return t.Started
 	case metering.Previewing, metering.Previewed:
 	}
 	return false
@@ -217,6 +217,43 @@ type TaskTouch struct {
 	Unknown   int    // ids that are of no scope
 	CostsPath string // where the amount is explained; empty: nowhere
 	Currency  string
+	Held      *TaskHeld
+}
+
+// TaskHeld says that the range ends where it does because of a scope that is behind.
+type TaskHeld struct {
+	End     string // such as "18 Nov 2026, 05:00"
+	Scope   string
+	Others  int    // scopes that are not farther either
+	Planned bool   // it ends with the last of the scope's windows, not with the last that is processed
+	Without string // where it could end without them; empty: there are no other scopes
+	Path    string // the scope's coverage
+}
+
+// reached says what scopes are up to the range's end.
+func (h *TaskHeld) reached() string {
+	others, verb := "", " is processed"
+	if h.Others > 0 {
+		others, verb = " and "+Many(h.Others, "other", "others"), " are processed"
+	}
+	switch {
+	case h.Planned && h.Others > 0:
+		verb = " have windows"
+	case h.Planned:
+		verb = " has windows"
+	}
+	return others + verb
+}
+
+// farther says where the range could end.
+func (h *TaskHeld) farther() string {
+	switch {
+	case h.Without == "":
+		return "."
+	case h.Others > 0:
+		return "; without them the range could reach " + h.Without + "."
+	}
+	return "; without it the range could reach " + h.Without + "."
 }
 
 // words says times in the form's zone.

@@ -1,6 +1,8 @@
 package pages
 
 import (
+	"strconv"
+	"strings"
 	"time"
 
 	"ratebook/access"
@@ -24,8 +26,10 @@ type TokenForm struct {
 
 // MadeToken is a new token with its secret.
 type MadeToken struct {
+	ID           int64
 	Name, Secret string
-	Origin       string // where programs find us
+	Origin       string   // where programs find us
+	Unknown      []string // the ids of its scopes that there are not, or not yet
 }
 
 // TokenRow is a token in the list.
@@ -40,4 +44,20 @@ func tokenRoles() (all []components.Option) {
 		all = append(all, components.Option{Value: string(r), Label: string(r) + ": " + roleMeaning(r)})
 	}
 	return all
+}
+
+// TokenTitle tells a token apart from others of its name, such as "token 4 (grafana)".
+func TokenTitle(id int64, name string) string {
+	return "token " + strconv.FormatInt(id, 10) + " (" + name + ")"
+}
+
+func revokePath(id int64) string { return "/settings/tokens/" + strconv.FormatInt(id, 10) + "/revoke" }
+
+// unknownScopes says what a token does that names scopes that there are not.
+func unknownScopes(ids []string) string {
+	what := "The scope " + ids[0] + " is not known yet. The token reads it once it is."
+	if len(ids) > 1 {
+		what = "The scopes " + strings.Join(ids, ", ") + " are not known yet. The token reads them once they are."
+	}
+	return what + " If an id is mistyped, revoke the token and make another one."
 }

@@ -355,6 +355,9 @@ func TestSite(t *testing.T) {
 	if err != nil || w.Code != 200 {
 		t.Fatal(w.Code, err)
 	}
+	if page.Find(`main a[href$="/settings/tokens"]`).Length() > 0 {
+		t.Error("a tenant is sent where it may not go")
+	}
 	d, _ := load(t)
 	for _, o := range d.Operations {
 		if part := page.Find("details#" + o.ID); part.Length() != 1 || !strings.Contains(part.Find("pre").First().Text(), "'https://billing.example/ratebook/") {
