@@ -165,7 +165,7 @@ func largeLedger(t *testing.T, url string) {
 			hour int
 			args []any
 		}{
-			{"state = 2, attempts = 1", -1, nil}, {"state = 3, error = 'x', next_attempt = ?", 22, []any{later}}, {"task = 0, next_attempt = ?", 21, []any{later}},
+			{"state = 2, attempts = 1", -1, nil}, {"state = 3, error = 'source s" + metering.LacksSamples + "m', next_attempt = ?", 22, []any{later}}, {"task = 0, next_attempt = ?", 21, []any{later}},
 		} {
 			where, args := "", c.args
 			if c.hour >= 0 {
