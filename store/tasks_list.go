@@ -159,7 +159,9 @@ func (t *tx) taskScopes(ctx context.Context, tasks map[int64]*metering.Task, ids
 		}
 		task := tasks[id]
 		task.Among, task.Windows, task.Planned = n, windows, !marked.Before(task.Range.End)
-		task.Started = task.Started && previewing == 0
+		if task.State == metering.Cancelled { // others say so themselves; a re-check has no preview
+			task.Started = task.Started && previewing == 0
+		}
 		if task.State == metering.Running { // windows wait for no other task
 			task.Left = windows - done
 		}
